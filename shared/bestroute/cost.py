@@ -1,0 +1,118 @@
+"""Expected cost of an arm before the call; prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bestroute._litellm import litellm
+from bestroute.errors import MissingPriceError
+from bestroute.pool import Arm, ModelPool, PooledModel, Price
+
+CHARS_PER_TOKEN = 4.0
+DEFAULT_OUTPUT_TOKENS = 256.0
+
+
+def list_price(member: PooledModel) -> Price | None:
+    """The model's price: the pool's, else that of LiteLLM's map, else `None`."""
+    if member.price is not None:
+        return member.price
+    module = litellm()
+    for key in (member.model, member.model.split("/", 1)[-1]):
+        entry = module.model_cost.get(key) or {}
+        if entry.get("input_cost_per_token") is not None:
+            return Price(
+                input=entry["input_cost_per_token"] * 1e6,
+                output=(entry.get("output_cost_per_token") or 0.0) * 1e6,
+            )
+    return None
+
+
+class TokenStats(BaseModel):
+    """What a model's traffic looked like on the training split.
+
+    Attributes:
+        prompt_base, prompt_ratio: Its prompt tokens are about base + ratio x characters.
+        output_tokens: Mean completion tokens of one sample.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt_base: float = 0.0
+    prompt_ratio: float = Field(default=1 / CHARS_PER_TOKEN, ge=0)
+    output_tokens: float = Field(default=DEFAULT_OUTPUT_TOKENS, ge=0)
+
+
+class CostModel:
+    """Estimated cost of every arm, from prices, prompt length and expected output length.
+
+    The estimate is input_tokens x input_price (once, if the provider bills the prompt once
+    for n) + n x expected_output_tokens x output_price. It never sees a response.
+
+    Args:
+        pool: The model pool.
+        stats: Token statistics per model, learnt in training; models without are guessed at
+            4 characters per token and 256 completion tokens.
+    """
+
+    def __init__(self, pool: ModelPool, stats: Mapping[str, TokenStats] | None = None) -> None:
+        self.pool = pool
+        self.stats = dict(stats or {})
+        self._prices: dict[str, Price] = {}
+        self._native: dict[str, bool] = {}
+
+    def price(self, model: str) -> Price:
+        """Price of a model of the pool.
+
+        Raises:
+            MissingPriceError: Neither the pool nor LiteLLM knows it.
+        """
+        if model not in self._prices:
+            member = self.pool[model]
+            price = list_price(member)
+            if price is None:
+                raise MissingPriceError(
+                    f"model {model!r} ({member.model}) has no price in LiteLLM's map; "
+                    "add `price: {input: ..., output: ...}` ($ per 1M tokens) to the pool"
+                )
+            self._prices[model] = price
+        return self._prices[model]
+
+    def prompt_tokens(self, model: str, prompt: str) -> float:
+        """Estimated prompt tokens of a model, billed once."""
+        stats = self.stats.get(model, TokenStats())
+        return stats.prompt_base + stats.prompt_ratio * len(prompt)
+
+    def output_tokens(self, model: str) -> float:
+        """Expected completion tokens of one sample."""
+        return self.stats.get(model, TokenStats()).output_tokens
+
+    def estimate(self, arm: Arm, prompt: str, *, output_tokens: float | None = None) -> float:
+        """Estimated cost of an arm in $.
+
+        Args:
+            arm: The arm.
+            prompt: All text billed as prompt.
+            output_tokens: Expected completion tokens of one sample, where a router predicts
+                them for this query.
+
+        Raises:
+            MissingPriceError: The model has no price.
+        """
+        expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
+        prompts = 1 if arm.n == 1 or self._bills_prompt_once(arm) else arm.n
+        return self.price(arm.model).cost(
+            prompts * self.prompt_tokens(arm.model, prompt), arm.n * expected
+        )
+
+    def _bills_prompt_once(self, arm: Arm) -> bool:
+        member = self.pool[arm.model]
+        if arm.n > member.max_native_n:
+            return False
+        if member.native_n is not None:
+            return member.native_n
+        if arm.model not in self._native:
+            supported = litellm().get_supported_openai_params(model=member.model) or ()
+            self._native[arm.model] = "n" in supported
+        return self._native[arm.model]

@@ -1,0 +1,89 @@
+"""Every exception that bestroute raises on purpose, one class per kind of mistake.
+
+Each message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bestroute.samples import Call
+
+
+class BestRouteError(Exception):
+    """Base class of all errors of this library."""
+
+
+class ConfigError(BestRouteError, ValueError):
+    """A model pool, or an option, that contradicts itself or cannot be read."""
+
+
+class UnknownModelError(ConfigError):
+    """A model name that is not in the pool."""
+
+
+class MissingPriceError(ConfigError):
+    """A price is needed for a decision and neither the pool nor LiteLLM knows it."""
+
+
+class RequestError(BestRouteError, ValueError):
+    """A request that no model could be asked, such as empty messages."""
+
+
+class NoEligibleArmError(RequestError):
+    """No arm of the pool can serve this request (context, images, tools ...)."""
+
+
+class RouterNotTrainedError(BestRouteError):
+    """One-shot routing was asked for without a trained router."""
+
+
+class ArtifactError(BestRouteError):
+    """A saved router that is incomplete, damaged, or of an unknown version."""
+
+
+class PoolMismatchError(ArtifactError):
+    """A saved router whose arms are not those of the pool it is used with."""
+
+
+class DataError(BestRouteError, ValueError):
+    """A samples table that is truncated, misses columns, or holds impossible values."""
+
+
+class ScoreError(BestRouteError):
+    """A reward model returned NaN, infinite, missing, or too few scores."""
+
+
+class SampleLimitError(BestRouteError, ValueError):
+    """More samples were asked of a model than it can give."""
+
+
+class UnrecordedError(BestRouteError):
+    """The recorded provider was asked for something that no one recorded."""
+
+
+class MissingExtraError(BestRouteError, ImportError):
+    """An optional dependency is absent; the message names the extra that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f'{feature} needs an extra: pip install "bestroute[{extra}]"')
+        self.feature = feature
+        self.extra = extra
+
+
+class SamplingError(BestRouteError):
+    """No model of the pool gave a usable response.
+
+    Attributes:
+        causes: The exceptions behind it, in the order in which they happened.
+        calls: Every call made, with what it cost: nothing already paid for is lost.
+    """
+
+    def __init__(
+        self, message: str, *, causes: Sequence[BaseException] = (), calls: Sequence[Call] = ()
+    ) -> None:
+        super().__init__(message)
+        self.causes = tuple(causes)
+        self.calls = tuple(calls)

@@ -1,0 +1,1 @@
+"""What is done offline: samples table, labels, training, calibration, evaluation."""

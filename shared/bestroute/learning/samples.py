@@ -1,0 +1,111 @@
+"""The samples table: one row a recorded response, in one Parquet schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bestroute._extras import require
+from bestroute.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS: Mapping[str, str] = {
+    "query_id": "string",
+    "query": "string",
+    "messages": "string",
+    "task": "string",
+    "split": "string",
+    "model": "string",
+    "sampling": "string",
+    "sample": "int32",
+    "response": "string",
+    "finish_reason": "string",
+    "prompt_tokens": "int32",
+    "completion_tokens": "int32",
+    "latency": "float32",
+    "cost": "float64",
+    "oracle_score": "float64",
+    "proxy_score": "float64",
+    "check": "string",
+}
+"""Column -> Arrow type. `messages`, `sampling` and `check` are JSON; `cost` is in $, `latency` in
+seconds; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row. A
+score that nobody made is null, never NaN."""
+
+REQUIRED = ("query_id", "query", "model", "sample", "response")
+SPLITS = ("train", "calibration", "test")
+
+
+def _arrow() -> Any:
+    return require("pyarrow", feature="Samples tables (Parquet)", extra="demo")
+
+
+def schema() -> pa.Schema:
+    """The Arrow schema of the samples table."""
+    arrow = _arrow()
+    return arrow.schema([(name, arrow.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def write_samples(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write rows as Parquet; columns that a row lacks are null.
+
+    Raises:
+        DataError: A row has a column that the schema does not know.
+    """
+    arrow = _arrow()
+    unknown = sorted({key for row in rows for key in row} - set(COLUMNS))
+    if unknown:
+        raise DataError(f"unknown columns {unknown}; the schema has {list(COLUMNS)}")
+    table = arrow.Table.from_pylist([dict(row) for row in rows], schema=schema())
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    parquet.write_table(table, str(path), compression="zstd", compression_level=19)
+
+
+def read_samples(path: str | Path, *, scored: bool = False) -> pa.Table:
+    """Read a samples table and check it.
+
+    Args:
+        path: A Parquet file.
+        scored: Whether every row must have an oracle score.
+
+    Raises:
+        DataError: The file is truncated or not Parquet, a required column is missing or holds
+            nulls, a score is NaN, or (with `scored`) an oracle score is missing.
+    """
+    arrow = _arrow()
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    try:
+        table = parquet.read_table(str(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: truncated, or not a Parquet file ({error})") from error
+    _check(table, str(path), scored)
+    return table
+
+
+def _check(table: pa.Table, where: str, scored: bool) -> None:
+    missing = [name for name in REQUIRED if name not in table.column_names]
+    if missing:
+        raise DataError(f"{where}: columns {missing} are missing; found {table.column_names}")
+    for name in REQUIRED:
+        if table[name].null_count:
+            raise DataError(f"{where}: column {name!r} holds {table[name].null_count} nulls")
+    compute = require("pyarrow.compute", feature="Samples tables (Parquet)", extra="demo")
+    for name in ("oracle_score", "proxy_score"):
+        if name in table.column_names and compute.any(compute.is_nan(table[name])).as_py():
+            raise DataError(f"{where}: column {name!r} holds NaN; leave unknown scores null")
+    if scored:
+        column = "oracle_score"
+        absent = table.num_rows if column not in table.column_names else table[column].null_count
+        if absent:
+            raise DataError(f"{where}: {absent} of {table.num_rows} rows have no {column}")

@@ -1,0 +1,103 @@
+"""The loop's types: a policy sees the state and says what to draw next, or accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from bestroute.pool import Arm
+from bestroute.samples import Sample
+
+
+class Draw(BaseModel):
+    """Sample `n` more responses of `model`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    n: int
+    reason: str = ""
+
+
+class Accept(BaseModel):
+    """Stop; the selector picks the winner among the samples of `model` (`None`: of all)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str | None = None
+    reason: str = ""
+
+
+class Decision(BaseModel):
+    """Which arm was chosen, from what, and why.
+
+    Attributes:
+        arm: The chosen arm.
+        match_probability: That arm's match probability; `None` without a router.
+        match_probabilities: Those of all eligible arms, by `name:n`.
+        estimated_costs: Estimated cost of all eligible arms in $, by `name:n`.
+        threshold: The threshold of a threshold policy.
+        policy: Name of the policy.
+        calibrated: Whether its threshold was calibrated on data.
+        excluded: Arms that cannot serve this request, by `name:n`, and why.
+        reason: The decision in words.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: Arm
+    match_probability: float | None = None
+    match_probabilities: dict[str, float] = {}
+    estimated_costs: dict[str, float] = {}
+    threshold: float | None = None
+    policy: str = ""
+    calibrated: bool = False
+    excluded: dict[str, str] = {}
+    reason: str = ""
+
+    @property
+    def estimated_cost(self) -> float | None:
+        """Estimated cost of the chosen arm in $."""
+        return self.estimated_costs.get(str(self.arm))
+
+
+@dataclass
+class State:
+    """Everything a policy may look at.
+
+    Attributes:
+        arms: Arms that can serve this request.
+        reference: The reference with n = 1 (it may be absent from `arms`).
+        costs: Estimated cost of every arm in $; NaN where no price is known.
+        match: Match probability of every arm; empty without a router.
+        samples: Samples seen so far, by model, in the order drawn.
+        agreement: Highest share of samples that agree, by model.
+        failed: Models whose last draw brought nothing.
+        spent: $ paid so far.
+    """
+
+    arms: tuple[Arm, ...]
+    reference: Arm
+    costs: Mapping[Arm, float]
+    match: Mapping[Arm, float] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    spent: float = 0.0
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides, and is asked again after each wave of samples."""
+
+    @property
+    def name(self) -> str:
+        """Its name in decisions and tables."""
+        ...
+
+    def next(self, state: State) -> tuple[Draw, ...] | Accept:
+        """What to draw next, or the end."""
+        ...

@@ -1,0 +1,61 @@
+"""The paper's policy: decide once from the query, draw n samples of one model, accept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bestroute.errors import ConfigError
+from bestroute.policy.base import Accept, Draw, State
+from bestroute.policy.threshold import choose
+from bestroute.pool import Arm
+
+
+class OneShot:
+    """Of the arms whose match probability reaches the threshold, the cheapest.
+
+    The reference with n = 1 always qualifies (arXiv 2506.22716, section 3). When a draw brings
+    nothing, the next qualifying arm of another model is taken, and finally the reference.
+
+    Args:
+        threshold: Smallest match probability that qualifies, in [0, 1]; above 1 is always the
+            reference.
+        calibrated: Whether the threshold was picked on data.
+
+    Raises:
+        ConfigError: The threshold is negative or not a number.
+    """
+
+    name = "one-shot"
+
+    def __init__(self, threshold: float, *, calibrated: bool = False) -> None:
+        if not threshold >= 0:
+            raise ConfigError(f"threshold is {threshold}; expected a number of at least 0")
+        self.threshold = float(threshold)
+        self.calibrated = calibrated
+
+    def next(self, state: State) -> tuple[Draw, ...] | Accept:
+        """Draw the chosen arm; accept what it brought."""
+        for model, samples in state.samples.items():
+            if samples:
+                return Accept(model=model, reason=f"{len(samples)} samples of {model} drawn once")
+        arms = [arm for arm in state.arms if arm.model not in state.failed]
+        if not arms:
+            return Accept(reason="every model that could serve the request failed")
+        arm = self._choose(arms, state)
+        return (Draw(model=arm.model, n=arm.n, reason=self._reason(arm, state)),)
+
+    def _choose(self, arms: list[Arm], state: State) -> Arm:
+        match = np.array([[state.match.get(arm, 0.0) for arm in arms]])
+        cost = np.array([[state.costs[arm] for arm in arms]])
+        reference = arms.index(state.reference) if state.reference in arms else None
+        return arms[int(choose(match, cost, reference, self.threshold)[0])]
+
+    def _reason(self, arm: Arm, state: State) -> str:
+        if state.failed:
+            return f"{', '.join(sorted(state.failed))} failed; {arm} is the next qualifying arm"
+        if arm == state.reference:
+            return f"no cheaper arm reaches the threshold {self.threshold:g}: the reference"
+        return (
+            f"cheapest arm whose match probability ({state.match.get(arm, 0.0):.2f}) "
+            f"reaches the threshold {self.threshold:g}"
+        )

@@ -1,0 +1,253 @@
+"""The model pool: which models may answer, what they cost, and how often each may be sampled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from bestroute._config import explain, read_yaml
+from bestroute.errors import ConfigError, UnknownModelError
+
+_SECRET_WORDS = ("api_key", "secret", "password", "token", "credential", "headers")
+_NOT_SECRET = ("max_tokens", "max_completion_tokens")
+_ENV_PREFIX = "os.environ/"
+_RESERVED = ("model", "messages", "n", "stream", "seed")
+
+
+class Arm(NamedTuple):
+    """One choice of the router: a model of the pool, sampled `n` times.
+
+    Attributes:
+        model: Name of the model in the pool.
+        n: Number of samples, at least 1.
+    """
+
+    model: str
+    n: int
+
+    def __str__(self) -> str:
+        """`name:n`, the form used in tables and artifacts."""
+        return f"{self.model}:{self.n}"
+
+    @classmethod
+    def parse(cls, text: str) -> Arm:
+        """Read `name:n` back."""
+        model, _, n = text.rpartition(":")
+        if not model or not n.isdigit() or int(n) < 1:
+            raise ConfigError(f"{text!r} is not an arm: write it as name:n, for example small:3")
+        return cls(model, int(n))
+
+
+class Price(BaseModel):
+    """List price of a model.
+
+    Attributes:
+        input: $ per 1M prompt tokens.
+        output: $ per 1M completion tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Dollars for so many tokens."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+
+class PooledModel(BaseModel):
+    """One model of the pool.
+
+    Attributes:
+        name: Its name in this pool; by default the LiteLLM id.
+        model: LiteLLM model id, for example `openai/gpt-4o`.
+        price: $ per 1M tokens; where absent, LiteLLM's price map is asked.
+        max_samples: Largest n of its arms.
+        reference: Whether it is the model that the others are measured against.
+        native_n: Whether the provider returns n choices for one call and bills the prompt once;
+            `None` asks LiteLLM.
+        max_native_n: Largest n of one call; more samples are drawn by further calls.
+        context_window: Prompt plus completion tokens that it holds; `None` asks LiteLLM.
+        vision, audio, tools, response_format: What it can do; `None` asks LiteLLM, and what
+            nobody knows is taken as possible for tools and response_format, not for the rest.
+        params: Further LiteLLM parameters (api_base, temperature, api_key ...). A value
+            `os.environ/NAME` is read from the environment at call time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field(min_length=1)
+    name: str = Field(default="", validate_default=False)
+    price: Price | None = None
+    max_samples: int = Field(default=1, ge=1, le=128)
+    reference: bool = False
+    native_n: bool | None = None
+    max_native_n: int = Field(default=128, ge=1)
+    context_window: int | None = Field(default=None, ge=1)
+    vision: bool | None = None
+    audio: bool | None = None
+    tools: bool | None = None
+    response_format: bool | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_defaults_to_model(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and not data.get("name"):
+            return {**data, "name": data.get("model")}
+        return data
+
+    @field_validator("params")
+    @classmethod
+    def _guard_params(cls, params: dict[str, Any]) -> dict[str, Any]:
+        for key in params:
+            if key in _RESERVED:
+                raise ValueError(f"params.{key} is set by bestroute itself; remove it")
+        return {key: _hide(key, value) for key, value in params.items()}
+
+    @field_serializer("params")
+    def _drop_secrets(self, params: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in params.items() if not isinstance(value, SecretStr)}
+
+    def call_params(self) -> dict[str, Any]:
+        """The LiteLLM keyword arguments of `params`, secrets and environment values resolved.
+
+        Raises:
+            ConfigError: An `os.environ/NAME` value names a variable that is not set.
+        """
+        return {key: self._resolve(key, value) for key, value in self.params.items()}
+
+    def _resolve(self, key: str, value: Any) -> Any:
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(plain, str):
+            return plain
+        if plain.startswith(_JSON_SECRET):
+            return json.loads(plain.removeprefix(_JSON_SECRET))
+        if not plain.startswith(_ENV_PREFIX):
+            return plain
+        variable = plain.removeprefix(_ENV_PREFIX)
+        if variable not in os.environ:
+            raise ConfigError(
+                f"model {self.name!r}: params.{key} wants the environment variable {variable}, "
+                "which is not set"
+            )
+        return os.environ[variable]
+
+
+_JSON_SECRET = "json:"
+
+
+def _hide(key: str, value: Any) -> Any:
+    """Wrap what must not be printed or dumped."""
+    lower = key.lower()
+    if isinstance(value, SecretStr) or lower in _NOT_SECRET:
+        return value
+    if not any(word in lower for word in _SECRET_WORDS):
+        return value
+    return SecretStr(value if isinstance(value, str) else _JSON_SECRET + json.dumps(value))
+
+
+class ModelPool(BaseModel):
+    """The models that may answer, exactly one of them the reference.
+
+    Example:
+        >>> pool = ModelPool.from_dict({"models": [
+        ...     {"model": "groq/llama-3.1-8b-instant", "name": "small", "max_samples": 5},
+        ...     {"model": "openai/gpt-4o", "name": "big", "reference": True},
+        ... ]})
+        >>> [str(arm) for arm in pool.arms]
+        ['small:1', 'small:2', 'small:3', 'small:4', 'small:5', 'big:1']
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: tuple[PooledModel, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelPool:
+        names = [member.name for member in self.models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]!r} is used twice; give each model its own name")
+        references = [member.name for member in self.models if member.reference]
+        if len(references) != 1:
+            found = ", ".join(references) or "none"
+            raise ValueError(f"exactly one model must have reference: true (found: {found})")
+        return self
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelPool:
+        """Build a pool from plain data.
+
+        Raises:
+            ConfigError: Names the field that is wrong and what to write instead.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(explain(error, PooledModel)) from error
+
+    @classmethod
+    def from_yaml(cls, source: str | Path) -> ModelPool:
+        """Read a pool from a YAML file, or from YAML text that holds a line break.
+
+        Raises:
+            ConfigError: Names the file, the line and the field that is wrong.
+        """
+        where, data, lines = read_yaml(source)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(explain(error, PooledModel, where=where, lines=lines)) from error
+
+    @cached_property
+    def reference(self) -> PooledModel:
+        """The model that the others are measured against."""
+        return next(member for member in self.models if member.reference)
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms, model by model in the pool's order, n ascending."""
+        return tuple(
+            Arm(member.name, n) for member in self.models for n in range(1, member.max_samples + 1)
+        )
+
+    @property
+    def reference_arm(self) -> Arm:
+        """The reference with n = 1: match probability 1 by definition."""
+        return Arm(self.reference.name, 1)
+
+    def __getitem__(self, name: str) -> PooledModel:
+        """The model of that name.
+
+        Raises:
+            UnknownModelError: There is none.
+        """
+        for member in self.models:
+            if member.name == name:
+                return member
+        known = ", ".join(member.name for member in self.models)
+        raise UnknownModelError(f"no model {name!r} in the pool; it holds: {known}")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of what a trained router depends on: names, ids, sample limits, reference."""
+        facts = [[m.name, m.model, m.max_samples, m.reference] for m in self.models]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Messages -> what the router reads, and what the request demands of a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bestroute.errors import RequestError
+
+Need = Literal["vision", "audio", "tools", "response_format"]
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_PART_NEEDS: Mapping[str, Need] = {
+    "image_url": "vision",
+    "image": "vision",
+    "input_image": "vision",
+    "input_audio": "audio",
+    "audio": "audio",
+}
+
+
+class Request(BaseModel):
+    """One request in OpenAI format; the caller's objects are never changed.
+
+    Attributes:
+        messages: Chat messages.
+        params: Call parameters in OpenAI's names (tools, tool_choice, response_format,
+            temperature, max_tokens, stop, seed ...). They win over the pool's own.
+        query_text: What the router reads, where the caller knows better than the messages.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    messages: tuple[dict[str, Any], ...]
+    params: dict[str, Any] = Field(default_factory=dict)
+    query_text: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Request:
+        if not self.messages:
+            raise ValueError("messages is empty: give at least one user message")
+        for index, message in enumerate(self.messages):
+            if message.get("role") not in _ROLES:
+                raise ValueError(
+                    f"messages[{index}].role is {message.get('role')!r}; "
+                    f"expected one of {', '.join(_ROLES)}"
+                )
+        if not self._says_something():
+            raise ValueError("messages hold no content: nothing to answer")
+        if self.params.get("n", 1) != 1:
+            raise ValueError("n is chosen by the router; set max_samples in the pool instead")
+        return self
+
+    def _says_something(self) -> bool:
+        return any(
+            str(message.get("content") or "").strip() or message.get("tool_calls")
+            for message in self.messages
+        )
+
+    @classmethod
+    def build(
+        cls,
+        messages: str | Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any] | None = None,
+        *,
+        query_text: str | None = None,
+    ) -> Request:
+        """Check a request; a plain string is one user message.
+
+        Raises:
+            RequestError: Empty messages, an unknown role, or an `n`.
+        """
+        chat = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        try:
+            copies = tuple(dict(message) for message in chat)
+            return cls(messages=copies, params=given, query_text=query_text)
+        except ValidationError as error:
+            reasons = "; ".join(
+                item["msg"].removeprefix("Value error, ") for item in error.errors()
+            )
+            raise RequestError(reasons) from error
+        except (TypeError, ValueError) as error:
+            raise RequestError(
+                "messages must be a string or a list of {'role': ..., 'content': ...}"
+            ) from error
+
+    @cached_property
+    def query(self) -> str:
+        """The text that the router reads: by default the last user turn, else all text."""
+        if self.query_text is not None:
+            return self.query_text
+        for message in reversed(self.messages):
+            if message["role"] == "user" and (text := message_text(message)).strip():
+                return text
+        return self.prompt
+
+    @cached_property
+    def prompt(self) -> str:
+        """All text that is billed as prompt, tool schemas included."""
+        parts = [message_text(message) for message in self.messages]
+        if tools := self.params.get("tools"):
+            parts.append(json.dumps(tools, default=str))
+        return "\n".join(parts)
+
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What a model must be able to do to serve this request."""
+        needs = {need for message in self.messages for need in _part_needs(message)}
+        if self.params.get("tools"):
+            needs.add("tools")
+        kind = self.params.get("response_format")
+        if kind and not (isinstance(kind, Mapping) and kind.get("type") == "text"):
+            needs.add("response_format")
+        return frozenset(needs)
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """The text of one message, images and audio left out."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    texts = [part["text"] for part in _parts(message) if isinstance(part.get("text"), str)]
+    return "\n".join(texts)
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    content = message.get("content")
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        yield from (part for part in content if isinstance(part, Mapping))
+
+
+def _part_needs(message: Mapping[str, Any]) -> Iterator[Need]:
+    for part in _parts(message):
+        if need := _PART_NEEDS.get(str(part.get("type"))):
+            yield need

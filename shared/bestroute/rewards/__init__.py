@@ -1,0 +1,1 @@
+"""Reward models: a query and its responses in, scores out."""

@@ -1,0 +1,55 @@
+"""What every reward model offers: a query and its responses in, one score a response out."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.errors import ScoreError
+
+Scores = NDArray[np.float64]
+
+
+class RewardModel(ABC):
+    """Scores responses; the highest score wins, ties share.
+
+    Attributes:
+        set_dependent: Whether a response's score depends on the other responses (agreement,
+            comparison). Exact best-of-n sums over ranks when False, over subsets when True.
+    """
+
+    set_dependent: bool = False
+
+    @abstractmethod
+    def score(self, query: str, responses: Sequence[str]) -> Scores:
+        """Score the responses to one query.
+
+        Args:
+            query: The text of the query.
+            responses: n responses.
+
+        Returns:
+            One finite score a response [n]; only their order within the query matters.
+        """
+
+    async def ascore(self, query: str, responses: Sequence[str]) -> Scores:
+        """The same without blocking the event loop."""
+        return await asyncio.to_thread(self.score, query, responses)
+
+
+def checked(scores: Scores, n: int, name: str) -> Scores:
+    """Scores as a float array [n].
+
+    Raises:
+        ScoreError: NaN, infinite, or not n of them.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (n,):
+        raise ScoreError(f"{name} gave scores of shape {array.shape} for {n} responses")
+    if not np.isfinite(array).all():
+        raise ScoreError(f"{name} gave NaN or infinite scores: {array.tolist()}")
+    return array

@@ -1,0 +1,1 @@
+"""Routers: text in, match probabilities out."""
