@@ -1,4 +1,4 @@
-"""Expected cost of an arm before the call; prices."""
+"""Expected cost of an arm before the call."""
 
 from __future__ import annotations
 
@@ -6,27 +6,12 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bestroute._litellm import litellm
+from bestroute import catalog
 from bestroute.errors import MissingPriceError
-from bestroute.pool import Arm, ModelPool, PooledModel, Price
+from bestroute.pool import Arm, ModelPool, Price
 
 CHARS_PER_TOKEN = 4.0
 DEFAULT_OUTPUT_TOKENS = 256.0
-
-
-def list_price(member: PooledModel) -> Price | None:
-    """The model's price: the pool's, else that of LiteLLM's map, else `None`."""
-    if member.price is not None:
-        return member.price
-    module = litellm()
-    for key in (member.model, member.model.split("/", 1)[-1]):
-        entry = module.model_cost.get(key) or {}
-        if entry.get("input_cost_per_token") is not None:
-            return Price(
-                input=entry["input_cost_per_token"] * 1e6,
-                output=(entry.get("output_cost_per_token") or 0.0) * 1e6,
-            )
-    return None
 
 
 class TokenStats(BaseModel):
@@ -60,7 +45,7 @@ class CostModel:
         self.pool = pool
         self.stats = dict(stats or {})
         self._prices: dict[str, Price] = {}
-        self._native: dict[str, bool] = {}
+        self._native: dict[str, int] = {}
 
     def price(self, model: str) -> Price:
         """Price of a model of the pool.
@@ -70,7 +55,7 @@ class CostModel:
         """
         if model not in self._prices:
             member = self.pool[model]
-            price = list_price(member)
+            price = catalog.price(member)
             if price is None:
                 raise MissingPriceError(
                     f"model {model!r} ({member.model}) has no price in LiteLLM's map; "
@@ -101,18 +86,13 @@ class CostModel:
             MissingPriceError: The model has no price.
         """
         expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
-        prompts = 1 if arm.n == 1 or self._bills_prompt_once(arm) else arm.n
+        calls = -(-arm.n // self._native_n(arm.model))
         return self.price(arm.model).cost(
-            prompts * self.prompt_tokens(arm.model, prompt), arm.n * expected
+            calls * self.prompt_tokens(arm.model, prompt), arm.n * expected
         )
 
-    def _bills_prompt_once(self, arm: Arm) -> bool:
-        member = self.pool[arm.model]
-        if arm.n > member.max_native_n:
-            return False
-        if member.native_n is not None:
-            return member.native_n
-        if arm.model not in self._native:
-            supported = litellm().get_supported_openai_params(model=member.model) or ()
-            self._native[arm.model] = "n" in supported
-        return self._native[arm.model]
+    def _native_n(self, model: str) -> int:
+        """Choices of one call, which bills the prompt once."""
+        if model not in self._native:
+            self._native[model] = catalog.native_n(self.pool[model])
+        return self._native[model]

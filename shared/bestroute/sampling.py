@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bestroute import catalog
 from bestroute._litellm import load_litellm
-from bestroute.cost import list_price
 from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
@@ -157,6 +157,8 @@ class Sampler:
             model=member.name, requested=1, latency=latency, error=error and _describe(error)
         )
         if chunks:
+            for chunk in chunks:
+                chunk.model = member.model  # else LiteLLM looks for the provider, aloud
             whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
             read = self._read(whole, request, member, call)
             call = read.calls[0]
@@ -168,11 +170,8 @@ class Sampler:
         """How many choices one call may ask for; 1 where native n does not work."""
         if member.name in self._without_native_n:
             return 1
-        if member.native_n is not None:
-            return member.max_native_n if member.native_n else 1
-        litellm = await load_litellm()
-        supported = litellm.get_supported_openai_params(model=member.model) or ()
-        return member.max_native_n if "n" in supported else 1
+        await load_litellm()
+        return catalog.native_n(member)
 
     async def _wave(
         self,
@@ -322,7 +321,7 @@ def _cost(response: Any, member: PooledModel, usage: Usage) -> float | None:
         hidden = getattr(response, "_hidden_params", None) or {}
         if hidden.get("response_cost") is not None:
             return float(hidden["response_cost"])
-    price = list_price(member)
+    price = catalog.price(member)
     return price.cost(usage.prompt_tokens, usage.completion_tokens) if price else None
 
 

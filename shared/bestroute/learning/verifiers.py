@@ -28,7 +28,7 @@ _FILLERS = frozenset({"sure", "yes", "ok", "okay", "well", "certainly", "so"})
 _NEGATIONS = frozenset({"not", "isnt", "no", "never", "neither", "nor", "arent", "wasnt"})
 _DOUBTS = frozenset({"or", "either", "maybe", "perhaps", "possibly", "might", "wait", "sorry",
                      "actually", "alternatively", "unsure", "correction", "unless"})  # fmt: skip
-_LINKS = frozenset({"is", "was", "are", "were", "by", "called", "named", "equals"})
+_LINKS = frozenset({"is", "was", "are", "were", "be", "by", "called", "named", "equals"})
 _LONGEST_SENTENCE = 16
 _LONGEST_CANDIDATE = 3
 
@@ -71,7 +71,7 @@ class TextCheck(_Check):
         if self._equals(line):
             return True
         head, _, rest = _folded(line).partition(". ")
-        if rest and self._equals(head):
+        if rest and (self._equals(head) or self._mentions(head)):
             return not _DOUBTS & {*_words(rest)} and not self._rivals(rest)
         return self._mentions(line)
 
@@ -262,12 +262,14 @@ def _stands_as_answer(before: str, after: str) -> bool:
 # Numbers
 
 _NUMBER = r"(?<![\w.])-?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+\b)?"
-_SETTLED = (  # places where an answer stands, surest first
-    re.compile(rf"boxed\{{\s*({_NUMBER})"),
-    re.compile(rf"\banswer\b[^\d\n]*?(?:is|[:=])[^\w\n$-]*({_NUMBER})"),
-    re.compile(rf"=\s*({_NUMBER})(?!\s*[-+*/×÷^])"),
-    re.compile(rf"\A\W*?({_NUMBER})[^\d\n=+*/×÷^]*?(?:\n|\Z|=|\b(?:is|are)\b)"),
-    re.compile(rf"\b(?:is|are|equals|makes)[^\w\n$-]+({_NUMBER})(?!\s*[-+*/×÷^])"),
+_OPERATORS = "=+*/\u00d7\u00f7^"
+_CLAIM = rf"({_NUMBER})(?!\s*[-{_OPERATORS}])"  # not the start of a sum
+_STATED = re.compile(rf"boxed\{{\s*({_NUMBER})|\banswer\b[^\d\n]*?(?:is|[:=])[^\w\n$-]*({_NUMBER})")
+_ALONE = re.compile(rf"^[^\w\n$-]*({_NUMBER})[^\d\n{_OPERATORS}]{{0,24}}$", re.MULTILINE)
+_SETTLED = (  # other places where an answer stands, surest first
+    re.compile(rf"=\s*{_CLAIM}"),
+    re.compile(rf"\b(?:is|are|equals|makes)(?: equal to| about)?[^\w\n$-]+{_CLAIM}"),
+    re.compile(rf"\A\W*?({_NUMBER})[^\d\n{_OPERATORS}]*(?:=|\b(?:is|are)\b)"),
     re.compile(f"({_NUMBER})"),
 )
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen \
@@ -278,12 +280,19 @@ def _answer_number(response: str) -> float | None:
     text = re.sub(r"[*_`]{2,}|[`_]", "", _folded(response)).lower()
     if re.search(rf"{_NUMBER}\D{{0,12}}\bor\b[^\w\n-]*{_NUMBER}|\bbetween\b", text):
         return None
-    for place in _SETTLED:
-        hits: list[str] = place.findall(text)
+    stated = [boxed or answered for boxed, answered in _STATED.findall(text)]
+    alone: list[str] = _ALONE.findall(text)
+    if not stated and len({*map(_value, alone)}) > 1:
+        return None  # a list of candidates
+    for hits in (stated, alone, *(place.findall(text) for place in _SETTLED)):
         if hits:
-            return float(re.sub(r"[$,]", "", hits[-1]))
+            return _value(hits[-1])
     named = [_UNITS.index(word) for word in _words(text) if word in _UNITS]
     return float(named[0]) if len(named) == 1 else None
+
+
+def _value(number: str) -> float:
+    return float(re.sub(r"[$,]", "", number))
 
 
 # Dates

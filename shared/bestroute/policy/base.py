@@ -13,13 +13,18 @@ from bestroute.samples import Sample
 
 
 class Draw(BaseModel):
-    """Sample `n` more responses of `model`."""
+    """Sample `n` more responses of `model`.
+
+    Attributes:
+        final: Whether a sample that it brings is sure to be accepted: it may be streamed.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     model: str
     n: int
     reason: str = ""
+    final: bool = False
 
 
 class Accept(BaseModel):
@@ -96,6 +101,16 @@ class Policy(Protocol):
     @property
     def name(self) -> str:
         """Its name in decisions and tables."""
+        ...
+
+    @property
+    def needs_router(self) -> bool:
+        """Whether it needs match probabilities and prices."""
+        ...
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its thresholds were picked on data."""
         ...
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:

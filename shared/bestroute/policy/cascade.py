@@ -24,6 +24,7 @@ class Cascade:
     """
 
     name = "cascade"
+    needs_router = False
     threshold: float | None = None
     calibrated = False
 
@@ -48,7 +49,7 @@ class Cascade:
             return (Draw(model=arm.model, n=arm.n, reason=why),)
         if state.reference in state.arms and reference not in state.failed:
             why = self._why(state) + "escalated to the reference"
-            return (Draw(model=reference, n=1, reason=why),)
+            return (Draw(model=reference, n=1, reason=why, final=True),)
         return Accept(model=cheap, reason=self._why(state) + "the reference gave no answer")
 
     def _cheapest(self, state: State) -> Arm | None:

@@ -26,6 +26,7 @@ class OneShot:
     """
 
     name = "one-shot"
+    needs_router = True
 
     def __init__(self, threshold: float, *, calibrated: bool = False) -> None:
         if not threshold >= 0:
@@ -42,7 +43,7 @@ class OneShot:
         if not arms:
             return Accept(reason="every model that could serve the request failed")
         arm = self._choose(arms, state)
-        return (Draw(model=arm.model, n=arm.n, reason=self._reason(arm, state)),)
+        return (Draw(model=arm.model, n=arm.n, reason=self._reason(arm, state), final=True),)
 
     def _choose(self, arms: list[Arm], state: State) -> Arm:
         match = np.array([[state.match.get(arm, 0.0) for arm in arms]])

@@ -36,4 +36,5 @@ def choose(
         qualifies |= priority == priority.max(axis=1, keepdims=True)
     price = np.where(qualifies & ~np.isnan(cost), cost, np.inf)
     cheapest = price == price.min(axis=1, keepdims=True)
-    return np.argmax(np.where(cheapest & qualifies, priority, -np.inf), axis=1)
+    winner: NDArray[np.intp] = np.where(cheapest & qualifies, priority, -np.inf).argmax(axis=1)
+    return winner

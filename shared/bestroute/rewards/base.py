@@ -5,13 +5,30 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bestroute.errors import ScoreError
+from bestroute.samples import Call
 
 Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and what was paid for them.
+
+    Attributes:
+        scores: One score a response [n]; NaN where none could be had.
+        calls: The provider calls behind them, failed ones too; empty for local models.
+        failure: Why scores are missing; `None` when all are there.
+    """
+
+    scores: Scores
+    calls: tuple[Call, ...] = ()
+    failure: str | None = None
 
 
 class RewardModel(ABC):
@@ -39,6 +56,14 @@ class RewardModel(ABC):
     async def ascore(self, query: str, responses: Sequence[str]) -> Scores:
         """The same without blocking the event loop."""
         return await asyncio.to_thread(self.score, query, responses)
+
+    async def judge(self, query: str, responses: Sequence[str]) -> Scored:
+        """Score the responses and say what that cost.
+
+        A reward model that pays for calls overrides this one, and reports a failure in
+        `Scored.failure` instead of raising it: what was paid for is billed all the same.
+        """
+        return Scored(await self.ascore(query, responses))
 
 
 def checked(scores: Scores, n: int, name: str) -> Scores:

@@ -1,1 +1,18 @@
 """Routers: text in, match probabilities out."""
+
+from bestroute.routers.base import Prediction, Router
+from bestroute.routers.encoder import Encoder, load_encoder
+from bestroute.routers.multihead import Heads, MultiHeadRouter
+from bestroute.routers.static import StaticEncoder
+from bestroute.routers.transformer import TransformerEncoder
+
+__all__ = [
+    "Encoder",
+    "Heads",
+    "MultiHeadRouter",
+    "Prediction",
+    "Router",
+    "StaticEncoder",
+    "TransformerEncoder",
+    "load_encoder",
+]

@@ -1,0 +1,8 @@
+"""Identity of the routed request that is running: nothing of it goes over the wire."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+drawn_so_far: ContextVar[dict[str, int] | None] = ContextVar("drawn_so_far", default=None)
+"""How many recorded samples this routed request took, by recording key; `None` outside one."""

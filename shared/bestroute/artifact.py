@@ -1,0 +1,217 @@
+"""A saved router: safetensors for numbers, JSON for the rest, a model card for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bestroute._extras import require
+from bestroute.cost import CostModel, TokenStats
+from bestroute.errors import ArtifactError, PoolMismatchError, RouterNotTrainedError
+from bestroute.policy import OneShot, Policy
+from bestroute.pool import ModelPool, PooledModel
+from bestroute.rewards import RewardModel, load_reward
+from bestroute.routers.base import Router
+from bestroute.routers.multihead import MultiHeadRouter
+
+VERSION = 1
+CONFIG_FILE = "bestroute.json"
+WEIGHTS_FILE = "router.safetensors"
+CARD_FILE = "README.md"
+
+# What an artifact may say of a model: never where a key goes, never a parameter of the call.
+_POOL_FIELDS = ("name", "model", "price", "max_samples", "reference", "native_n", "max_native_n")
+
+
+class Config(BaseModel):
+    """What `bestroute.json` holds.
+
+    Attributes:
+        version: Version of this format.
+        models: The pool's models: names, ids, prices, sample limits, the reference.
+        router: The router's own description.
+        threshold: Smallest match probability that qualifies an arm.
+        calibrated: Whether the threshold was picked on data.
+        token_stats: Token statistics per model.
+        reward: Description of the reward model; `None` if the user brings it.
+        label_sampling: Sampling parameters that the labels were made with, by model.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int
+    models: list[dict[str, Any]]
+    router: dict[str, Any]
+    threshold: float = Field(ge=0)
+    calibrated: bool = False
+    token_stats: dict[str, TokenStats] = {}
+    reward: dict[str, Any] | None = None
+    label_sampling: dict[str, dict[str, Any]] = {}
+
+
+def save(
+    directory: str | Path,
+    *,
+    pool: ModelPool,
+    router: Router | None,
+    policy: Policy,
+    reward: RewardModel,
+    cost_model: CostModel,
+    label_sampling: Mapping[str, Mapping[str, Any]],
+    card: str | None = None,
+) -> Path:
+    """Write an artifact.
+
+    Raises:
+        RouterNotTrainedError: There is no router.
+        ArtifactError: The router or the policy is of a kind that cannot be saved.
+    """
+    if router is None:
+        raise RouterNotTrainedError("there is no trained router to save")
+    if not isinstance(router, MultiHeadRouter) or not isinstance(policy, OneShot):
+        raise ArtifactError(
+            f"{type(router).__name__} with {type(policy).__name__} cannot be saved; "
+            "a MultiHeadRouter with OneShot can"
+        )
+    description, tensors = router.state()
+    config = Config(
+        version=VERSION,
+        models=[member.model_dump(include=set(_POOL_FIELDS)) for member in pool.models],
+        router=description,
+        threshold=policy.threshold,
+        calibrated=policy.calibrated,
+        token_stats=cost_model.stats,
+        reward=reward.config(),
+        label_sampling={name: dict(params) for name, params in label_sampling.items()},
+    )
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
+    numpy_file.save_file(tensors, str(folder / WEIGHTS_FILE))
+    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(model_card(config, card), encoding="utf-8")
+    return folder
+
+
+def load(
+    name_or_path: str | Path, *, pool: ModelPool | None = None, revision: str | None = None
+) -> dict[str, Any]:
+    """Read an artifact into the arguments of `BestRoute`.
+
+    Raises:
+        ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
+        PoolMismatchError: It was made for another pool.
+    """
+    folder = _folder(name_or_path, revision)
+    config = _config(folder)
+    router = MultiHeadRouter.from_state(config.router, _tensors(folder))
+    saved = ModelPool.from_dict({"models": config.models})
+    if pool is not None:
+        _check_pool(pool, saved)
+    used = pool or saved
+    parts: dict[str, Any] = {
+        "pool": used,
+        "router": router,
+        "policy": OneShot(config.threshold, calibrated=config.calibrated),
+        "cost_model": CostModel(used, config.token_stats),
+        "label_sampling": config.label_sampling,
+    }
+    if config.reward is not None:
+        parts["reward"] = load_reward(config.reward)
+    return parts
+
+
+def _folder(name_or_path: str | Path, revision: str | None) -> Path:
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return folder
+    hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
+    try:
+        return Path(hub.snapshot_download(str(name_or_path), revision=revision))
+    except (OSError, ValueError, hub.errors.HubHTTPError) as error:
+        raise ArtifactError(
+            f"{name_or_path!s} is neither a directory nor a hub id that can be had: {error}"
+        ) from error
+
+
+def _config(folder: Path) -> Config:
+    path = folder / CONFIG_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"{folder} holds no {CONFIG_FILE}: not a saved router") from error
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    version = data.get("version") if isinstance(data, dict) else None
+    if version != VERSION:
+        raise ArtifactError(
+            f"{path} is of version {version!r}, this library reads {VERSION}; "
+            "train again, or install the bestroute that wrote it"
+        )
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{path} is damaged: {field}: {first['msg']}") from error
+
+
+def _tensors(folder: Path) -> dict[str, Any]:
+    path = folder / WEIGHTS_FILE
+    library = require("safetensors", feature="Loading a router", extra="all")
+    numpy_file = require("safetensors.numpy", feature="Loading a router", extra="all")
+    try:
+        return dict(numpy_file.load_file(str(path)))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder} holds no {WEIGHTS_FILE}") from error
+    except (library.SafetensorError, ValueError, KeyError, OSError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+
+
+def _check_pool(pool: ModelPool, saved: ModelPool) -> None:
+    """The pool in use may only be a part of the saved one, under the same names."""
+    if pool.reference.name != saved.reference.name:
+        raise PoolMismatchError(
+            f"the router was made against the reference {saved.reference.name!r}, "
+            f"the pool's is {pool.reference.name!r}"
+        )
+    missing = [str(arm) for arm in pool.arms if arm not in saved.arms]
+    if missing:
+        raise PoolMismatchError(
+            f"the router has no head for {', '.join(missing)}; "
+            f"it was made for {', '.join(map(str, saved.arms))}"
+        )
+    for member in pool.models:
+        _check_same_model(member, saved[member.name])
+
+
+def _check_same_model(used: PooledModel, saved: PooledModel) -> None:
+    # The provider in front may differ (openai/x here, hosted_vllm/x there); the model may not.
+    if used.model.rpartition("/")[2] != saved.model.rpartition("/")[2]:
+        raise PoolMismatchError(
+            f"{used.name!r} is {used.model} in the pool and was {saved.model} in training; "
+            "train again, or give it the name that it had"
+        )
+
+
+def model_card(config: Config, body: str | None) -> str:
+    """Markdown for people, with the front matter that the hub reads."""
+    lines = ["---", "library_name: bestroute", "tags: [llm-routing, best-of-n]", "---", ""]
+    lines += ["# BEST-Route router", ""]
+    lines += ["| model | id | max n | $ per 1M in / out | reference |", "|---|---|---|---|---|"]
+    for model in config.models:
+        price = model.get("price") or {}
+        mark = "yes" if model.get("reference") else ""
+        lines.append(
+            f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
+            f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
+        )
+    how = "picked on calibration data" if config.calibrated else "not calibrated"
+    lines += ["", f"Threshold on the match probability: {config.threshold:g} ({how}).", ""]
+    lines += ["```python", "from bestroute import BestRoute", ""]
+    lines += ['engine = BestRoute.from_pretrained("this directory or hub id", pool=my_pool)', "```"]
+    return "\n".join([*lines, "", body or "", ""]).rstrip() + "\n"

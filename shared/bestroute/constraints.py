@@ -1,0 +1,54 @@
+"""Hard constraints: which arms of the pool can serve this very request at all."""
+
+from __future__ import annotations
+
+from bestroute import catalog
+from bestroute.cost import CostModel
+from bestroute.pool import Arm, PooledModel
+from bestroute.query import Request
+from bestroute.sampling import call_params
+
+
+def excluded_arms(
+    request: Request, cost_model: CostModel, *, max_n: int | None = None
+) -> dict[Arm, str]:
+    """The arms that cannot serve the request, and why, in words.
+
+    An arm is out when its model cannot hold the prompt and the answer asked for, cannot do what
+    the request needs (images, audio, tools, response_format), would be sampled more than once
+    at temperature 0, or more often than `max_n`.
+
+    Args:
+        request: The request.
+        cost_model: Knows the pool, and how many tokens a prompt is to each model.
+        max_n: Largest n allowed for this call.
+    """
+    excluded: dict[Arm, str] = {}
+    for member in cost_model.pool.models:
+        why_never = _model_cannot(request, member, cost_model)
+        greedy = call_params(request, member).get("temperature") == 0
+        for arm in cost_model.pool.arms:
+            if arm.model != member.name:
+                continue
+            if why_never:
+                excluded[arm] = why_never
+            elif arm.n > 1 and greedy:
+                excluded[arm] = "at temperature 0 all samples are the same"
+            elif max_n is not None and arm.n > max_n:
+                excluded[arm] = f"n is limited to {max_n}"
+    return excluded
+
+
+def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) -> str | None:
+    for need in sorted(request.needs):
+        if not catalog.can(member, need):
+            return f"{member.name} does not support {need}"
+    window = catalog.context_window(member)
+    if window is None:
+        return None
+    params = call_params(request, member)
+    answer = params.get("max_completion_tokens") or params.get("max_tokens") or 1
+    needed = cost_model.prompt_tokens(member.name, request.prompt) + answer
+    if needed > window:
+        return f"about {needed:.0f} tokens do not fit the context window of {window}"
+    return None

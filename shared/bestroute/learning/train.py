@@ -1,0 +1,223 @@
+"""Training of the multi-head router: soft-label cross-entropy on a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.errors import DataError
+from bestroute.pool import Arm
+from bestroute.routers.base import Floats
+from bestroute.routers.encoder import Encoder
+from bestroute.routers.multihead import Heads, MultiHeadRouter, columns, raw_inputs, sigmoid
+
+Progress = Callable[[int, int], None]
+"""Called with the number of folds done and the number of all folds."""
+
+L2_GRID: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""Candidates for `l2`, strongest first."""
+
+_FOLDS = 5
+_STEPS, _TOLERANCE = 2000, 1e-6
+
+
+def train_router(
+    queries: Sequence[str],
+    labels: Floats,
+    arms: Sequence[Arm],
+    reference: str,
+    *,
+    encoder: Encoder,
+    l2: float | None = None,
+    groups: Sequence[object] | None = None,
+    output_tokens: Floats | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> MultiHeadRouter:
+    """Train one head per arm on match probabilities (paper, section 3.2).
+
+    Every head minimises the mean cross-entropy with its soft labels plus l2 / 2 times the
+    squared norm of its weights; the bias is free. The same l2 serves all heads. Where it is
+    not given, five-fold cross-validation on these queries (no others) takes, among `L2_GRID`,
+    the strongest whose log loss is within one standard error of the best: with a few hundred
+    queries the difference is noise and the stronger one extrapolates better. Labels are drawn
+    to within 1 / (2 B) of 0 and 1, so that an arm that always matches, or never, has a head
+    too.
+
+    Args:
+        queries: Training queries [B].
+        labels: Match probabilities [B, arms], in [0, 1]; the column of the reference with
+            n = 1 is not used.
+        arms: The arms, in the order of the columns; the reference with n = 1 among them.
+        reference: Name of the reference model.
+        encoder: The encoder; it stays as it is.
+        l2: Strength of the penalty.
+        groups: What each query [B] must not be separated from in cross-validation, such as
+            the scenario that several questions share.
+        output_tokens: Mean completion tokens of one sample [B, arms], NaN where unknown; with
+            them the router predicts output lengths too, by one head a model.
+        seed: Of the folds; equal seeds give equal routers.
+        progress: Called after every fold of the cross-validation.
+
+    Raises:
+        DataError: Labels, groups or output tokens have the wrong shape, hold NaN, or values
+            that are impossible; fewer than two queries.
+        ConfigError: The arms lack the reference, or name an arm twice.
+    """
+    headed, model_column = columns(arms, reference)
+    labels = _labels(labels, len(queries), len(arms))[:, headed]
+    raw = raw_inputs(queries, encoder)
+    heads = _unfitted(raw, encoder.dimension)
+    inputs = heads.standardise(raw)
+    if l2 is None:
+        folds = list(_folds(len(queries), groups, seed))
+        l2 = _choose(inputs, labels, folds, progress or _silent)
+    weight, bias = soft_logistic(inputs, labels, l2)
+    heads = replace(heads, weight=weight, bias=bias)
+    if output_tokens is not None:
+        heads = _with_lengths(heads, inputs, output_tokens, model_column, l2)
+    return MultiHeadRouter(
+        arms, reference, encoder, heads, training={"l2": l2, "queries": len(queries), "seed": seed}
+    )
+
+
+def soft_logistic(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, Floats]:
+    """Logistic regression with soft targets, all heads at once.
+
+    Minimises, for each head, mean cross-entropy + l2 / 2 |w|^2. Each step solves with the
+    fixed bound X'X / (4 B) + l2 I on the Hessian, factored once for all heads: no step size,
+    and the loss never rises (Boehning 1992).
+
+    Args:
+        inputs: [B, D].
+        targets: [B, H] in [0, 1].
+        l2: Penalty, above 0.
+
+    Returns:
+        Weights [D, H] and biases [H].
+    """
+    rows, width = inputs.shape
+    design = np.hstack([inputs, np.ones((rows, 1))])
+    soft = np.clip(targets, 0.5 / rows, 1 - 0.5 / rows)
+    penalty = np.append(np.full(width, l2), 0.0)[:, None]
+    inverse = np.linalg.inv(design.T @ design / (4 * rows) + np.diag(penalty[:, 0]))
+    step = inverse @ design.T / rows
+    mean = soft.mean(axis=0)
+    solution = np.zeros((width + 1, targets.shape[1]))
+    solution[-1] = np.log(mean / (1 - mean))
+    for _ in range(_STEPS):
+        gap = sigmoid(design @ solution) - soft
+        move = step @ gap + inverse @ (penalty * solution)
+        solution -= move
+        if np.abs(move).max(initial=0.0) < _TOLERANCE:
+            break
+    return solution[:-1], solution[-1]
+
+
+def log_loss(probabilities: Floats, targets: Floats) -> Floats:
+    """Cross-entropy with soft targets, elementwise, in nats."""
+    inner = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    return -(targets * np.log(inner) + (1 - targets) * np.log1p(-inner))
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress wanted."""
+
+
+def _labels(labels: Floats, rows: int, arms: int) -> Floats:
+    values = np.asarray(labels, dtype=np.float64)
+    if values.shape != (rows, arms):
+        raise DataError(f"labels have the shape {values.shape}; {rows} queries, {arms} arms")
+    if rows < 2:
+        raise DataError("a router needs at least two training queries")
+    bad = ~((values >= 0) & (values <= 1))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"label {values[row, column]} of query {row}, arm {column}: match probabilities "
+            "must lie in [0, 1]"
+        )
+    return values
+
+
+def _unfitted(raw: Floats, dimension: int) -> Heads:
+    """Standardisation of raw inputs [B, D]; no heads yet.
+
+    Surface features are scaled one by one. The embedding is scaled as a whole, its directions
+    kept, to the total variance of the features: l2 then treats both alike.
+    """
+    width = raw.shape[1]
+    spread = raw.std(axis=0)
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    total = np.sqrt((spread[:dimension] ** 2).sum())
+    scale[:dimension] = total / np.sqrt(width - dimension) if total > 1e-9 else 1.0
+    return Heads(raw.mean(axis=0), scale, np.zeros((width, 0)), np.zeros(0))
+
+
+def _folds(rows: int, groups: Sequence[object] | None, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """Which rows are held out [B], fold by fold; a group is never divided."""
+    if groups is not None and len(groups) != rows:
+        raise DataError(f"{len(groups)} groups for {rows} queries")
+    names = {group: i for i, group in enumerate(dict.fromkeys(groups or range(rows)))}
+    member = np.array([names[group] for group in (groups or range(rows))])
+    fold = np.random.default_rng(seed).permutation(len(names)) % _FOLDS
+    for k in range(_FOLDS):
+        held_out: NDArray[np.bool_] = fold[member] == k
+        if 0 < held_out.sum() < rows:
+            yield held_out
+
+
+def _choose(
+    inputs: Floats, labels: Floats, folds: Sequence[NDArray[np.bool_]], progress: Progress
+) -> float:
+    """The strongest l2 within one standard error of the best held-out log loss."""
+    losses = np.full((len(L2_GRID), len(labels)), np.nan)
+    for done, held_out in enumerate(folds, start=1):
+        for row, l2 in enumerate(L2_GRID):
+            weight, bias = soft_logistic(inputs[~held_out], labels[~held_out], l2)
+            predicted = sigmoid(inputs[held_out] @ weight + bias)
+            losses[row, held_out] = log_loss(predicted, labels[held_out]).mean(axis=1)
+        progress(done, len(folds))
+    means = losses.mean(axis=1)
+    # Paired: the losses of two l2 on the same query move together.
+    excess = losses - losses[means.argmin()]
+    error = excess.std(axis=1) / np.sqrt(len(labels))
+    return L2_GRID[int(np.flatnonzero(means - means.min() <= error)[0])]
+
+
+def _with_lengths(
+    heads: Heads, inputs: Floats, output_tokens: Floats, model_column: NDArray[np.intp], l2: float
+) -> Heads:
+    """The heads with a ridge regression of log tokens for every model."""
+    values = np.asarray(output_tokens, dtype=np.float64)
+    if values.shape != (len(inputs), len(model_column)):
+        raise DataError(f"output_tokens have the shape {values.shape}, unlike the labels")
+    if (values < 0).any() or np.isinf(values).any():
+        raise DataError("output_tokens must be finite and not negative")
+    models = [
+        _length_head(inputs, values[:, model_column == model], l2)
+        for model in range(int(model_column.max()) + 1)
+    ]
+    weight, bias, low, high = (np.stack(part, axis=-1) for part in zip(*models, strict=True))
+    return replace(
+        heads, length_weight=weight, length_bias=bias, length_range=np.stack([low, high])
+    )
+
+
+def _length_head(inputs: Floats, tokens: Floats, l2: float) -> tuple[Floats, ...]:
+    """Weight [D], bias, and range of one model's log tokens, from its arms' [B, n]."""
+    known = ~np.isnan(tokens).all(axis=1)
+    if not known.any():
+        raise DataError("a model has no output tokens at all: give none, or some of every model")
+    logs = np.log(np.maximum(np.nanmean(tokens[known], axis=1), 1.0))
+    x, rows = inputs[known], int(known.sum())
+    centred = x - x.mean(axis=0)
+    gram = centred.T @ centred / rows + l2 * np.eye(x.shape[1])
+    weight = np.linalg.solve(gram, centred.T @ (logs - logs.mean()) / rows)
+    bias = logs.mean() - x.mean(axis=0) @ weight
+    # Smearing: the mean of exp is above the exp of the mean.
+    bias += np.log(np.exp(logs - x @ weight - bias).mean())
+    return weight, bias, logs.min(), logs.max()

@@ -1,0 +1,196 @@
+"""One routed request: ask the policy, draw, look, ask again, until it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from bestroute._routed import drawn_so_far
+from bestroute.errors import SamplingError
+from bestroute.policy.base import Accept, Decision, Draw, Policy, State
+from bestroute.pool import ModelPool
+from bestroute.query import Request
+from bestroute.response import RoutedResponse
+from bestroute.rewards.consistency import agreement
+from bestroute.samples import Call, Sample, total_cost
+from bestroute.sampling import Delta, Drawn, Sampler
+from bestroute.selection import Selection, Selector, sample_text
+
+
+class Loop:
+    """The loop of one request; what the engine and a replay of recorded samples have in common.
+
+    Args:
+        request: The request.
+        state: The policy's view of it before the first draw.
+        decision: What the policy decided from the query alone.
+        pool, policy, sampler, selector: The parts that do the work.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        state: State,
+        decision: Decision,
+        *,
+        pool: ModelPool,
+        policy: Policy,
+        sampler: Sampler,
+        selector: Selector,
+    ) -> None:
+        self.request = request
+        self.state = state
+        self.decision = decision
+        self._pool = pool
+        self._policy = policy
+        self._sampler = sampler
+        self._selector = selector
+        self._recorded: dict[str, int] = {}
+        self._samples: list[Sample] = []
+        self._calls: list[Call] = []
+        self._failures: list[Exception] = []
+        self._steps: list[str] = []
+        self._degraded: list[str] = []
+
+    async def run(self, *, streaming: bool) -> AsyncIterator[Delta | RoutedResponse]:
+        """Pieces of the answer while they come (only if `streaming`), at last the response.
+
+        A single sample that is sure to be accepted streams as it comes; otherwise all samples
+        are drawn, one is selected, and its text comes in one piece: losers never show.
+
+        Raises:
+            SamplingError: No model gave a response; it carries all causes and calls.
+        """
+        winner: Sample | None = None
+        while winner is None:
+            move = self._policy.next(self.state)
+            if isinstance(move, Accept):
+                winner = await self._select(move)
+            elif streaming and len(move) == 1 and move[0].n == 1 and move[0].final:
+                async for delta in self._stream(move[0]):
+                    yield delta
+                if self.state.samples.get(move[0].model):
+                    yield self._response(self._samples[-1])
+                    return
+            else:
+                await self._draw(move)
+        if streaming:
+            yield Delta(text=winner.text, tool_calls=tuple(winner.tool_calls))
+        yield self._response(winner)
+
+    async def _select(self, move: Accept) -> Sample | None:
+        """The winner of the accepted samples; `None` if there were some and none is valid."""
+        candidates = [
+            sample
+            for model, drawn in self.state.samples.items()
+            for sample in drawn
+            if move.model in (None, model)
+        ]
+        if not candidates:
+            return self._last_resort()
+        self._steps.append(f"accept: {move.reason}")
+        selection = await self._selector.select(
+            self.request.query, candidates, params=self.request.params
+        )
+        self._note(candidates, selection)
+        if selection.winner is None:
+            self._reject(candidates)
+            return None
+        return selection.samples[selection.winner]
+
+    def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
+        """Keep the scores, what the reward model cost, and what went wrong."""
+        scored = {id(old): new for old, new in zip(candidates, selection.samples, strict=True)}
+        self._samples = [scored.get(id(sample), sample) for sample in self._samples]
+        self._calls += selection.calls
+        if selection.degraded:
+            self._degraded.append(selection.degraded)
+        for index, why in selection.invalid.items():
+            self._degraded.append(f"sample {index} of {candidates[index].model} is invalid: {why}")
+
+    def _reject(self, candidates: Sequence[Sample]) -> None:
+        """No sample is valid: to the policy, these models brought nothing."""
+        for model in {sample.model for sample in candidates}:
+            self.state.samples.pop(model, None)
+            self.state.failed.add(model)
+
+    async def _draw(self, draws: Sequence[Draw]) -> None:
+        """Draw side by side, and show the policy what came."""
+        self._steps += [_step(draw) for draw in draws]
+        drawn = await asyncio.gather(*(self._one(draw) for draw in draws))
+        for draw, brought in zip(draws, drawn, strict=True):
+            self._take(draw, brought)
+
+    async def _one(self, draw: Draw) -> Drawn:
+        drawn_so_far.set(self._recorded)  # in this task's own context
+        start = sum(sample.model == draw.model for sample in self._samples)
+        return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
+
+    async def _stream(self, draw: Draw) -> AsyncIterator[Delta]:
+        """Stream one sample; a failure before its first piece is a failed draw."""
+        self._steps.append(_step(draw))
+        brought = Drawn()
+        pieces = self._sampler.stream(self.request, self._pool[draw.model], brought)
+        begun = False
+        try:
+            while True:
+                token = drawn_so_far.set(self._recorded)
+                try:
+                    piece = await anext(pieces)
+                finally:
+                    drawn_so_far.reset(token)
+                begun = True
+                yield piece
+        except StopAsyncIteration:
+            pass
+        except Exception as error:
+            brought.failures.append(error)
+            if begun:
+                self._take(draw, brought)
+                raise self._error(f"{draw.model} broke off while it was streaming") from error
+        self._take(draw, brought)
+
+    def _take(self, draw: Draw, brought: Drawn) -> None:
+        state, model = self.state, draw.model
+        self._samples += brought.samples
+        self._calls += brought.calls
+        self._failures += brought.failures
+        state.spent = total_cost(self._calls) or 0.0
+        if len(brought.samples) < draw.n:
+            self._degraded.append(f"{len(brought.samples)} of {draw.n} samples of {model} came")
+        if not brought.samples:
+            state.failed.add(model)
+            return
+        seen = state.samples.setdefault(model, [])
+        seen += brought.samples
+        if len(seen) > 1:
+            state.agreement[model] = agreement([sample_text(sample) for sample in seen])
+
+    def _last_resort(self) -> Sample:
+        """All valid ways are exhausted: an invalid sample that was paid for, or an error."""
+        if not self._samples:
+            raise self._error("no model gave a response")
+        reference = self.state.reference.model
+        of_reference = [sample for sample in self._samples if sample.model == reference]
+        self._degraded.append("no valid sample; the last one of the dearest model asked is given")
+        return (of_reference or self._samples)[-1]
+
+    def _error(self, what: str) -> SamplingError:
+        causes = "; ".join(f"{call.model}: {call.error}" for call in self._calls if call.error)
+        return SamplingError(f"{what} ({causes})", causes=self._failures, calls=self._calls)
+
+    def _response(self, winner: Sample) -> RoutedResponse:
+        cost = self.state.costs.get(self.state.reference)
+        return RoutedResponse(
+            winner=winner,
+            samples=tuple(self._samples),
+            decision=self.decision,
+            steps=tuple(self._steps),
+            calls=tuple(self._calls),
+            estimated_reference_cost=cost if cost == cost else None,  # NaN: no price known
+            degraded=tuple(self._degraded),
+        )
+
+
+def _step(draw: Draw) -> str:
+    return f"draw {draw.n} of {draw.model}: {draw.reason}"

@@ -1,0 +1,197 @@
+"""A LiteLLM provider that answers from recorded samples: `recorded/<model>`.
+
+It asks nobody and makes nothing up: what was not recorded raises. Samples are drawn without
+replacement from a permutation seeded by (run seed, query, model), continuing across top-ups and
+waves of one routed request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bestroute._litellm import litellm
+from bestroute._routed import drawn_so_far
+from bestroute.errors import UnrecordedError
+
+PROVIDER = "recorded"
+_NOT_SAMPLING = ("n", "stream", "stream_options", "seed", "user", "extra_body", "max_retries")
+_MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
+
+
+class Recording:
+    """Recorded samples by (model, exact normalised messages, sampling parameters).
+
+    Args:
+        rows: Rows of the samples table with `model`, `messages`, `sampling`, `response`,
+            `finish_reason`, `prompt_tokens` and `completion_tokens`.
+        seed: Run seed of the permutations.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> None:
+        self.seed = seed
+        self._rows: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            messages, sampling = json.loads(row["messages"]), json.loads(row["sampling"])
+            key = recording_key(row["model"], messages, sampling)
+            self._rows.setdefault(key, []).append(row)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, *, seed: int = 0) -> Recording:
+        """Read a recorded samples table.
+
+        Raises:
+            DataError: The file is truncated, or lacks a column.
+        """
+        from bestroute.learning.samples import read_samples
+
+        return cls(read_samples(path).to_pylist(), seed=seed)
+
+    def install(self) -> None:
+        """Make LiteLLM answer `recorded/<model>` from this recording, besides earlier ones."""
+        _handler().recordings.append(self)
+
+    def uninstall(self) -> None:
+        """Take it away again."""
+        _handler().recordings.remove(self)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether something was recorded under a key."""
+        return key in self._rows
+
+    def take(self, key: str, n: int) -> list[Mapping[str, Any]]:
+        """The next n samples of this routed request.
+
+        Raises:
+            UnrecordedError: Fewer than n are left.
+        """
+        rows = self._rows[key]
+        state = drawn_so_far.get()
+        start = state.get(key, 0) if state is not None else 0
+        if start + n > len(rows):
+            raise UnrecordedError(
+                f"{n} samples asked, {len(rows) - start} of {len(rows)} recorded ones are left"
+            )
+        if state is not None:
+            state[key] = start + n
+        digest = hashlib.sha256(f"{self.seed}\n{key}".encode()).digest()
+        order = np.random.default_rng(int.from_bytes(digest[:8], "big")).permutation(len(rows))
+        return [rows[index] for index in order[start : start + n]]
+
+
+def recording_key(
+    model: str, messages: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any]
+) -> str:
+    """What a recorded sample is found by; equal requests give equal keys.
+
+    Text parts are joined, absent fields and what does not change the answer's distribution
+    (n, stream, seed) are dropped.
+    """
+    normal = [_normal(message) for message in messages]
+    params = {
+        key: value
+        for key, value in sampling.items()
+        if key not in _NOT_SAMPLING and value is not None
+    }
+    return json.dumps([model, normal, params], sort_keys=True, ensure_ascii=False)
+
+
+def _normal(message: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: message[name] for name in _MESSAGE_FIELDS if message.get(name)}
+    parts = kept.get("content")
+    if isinstance(parts, list) and all(part.get("type") == "text" for part in parts):
+        kept["content"] = "\n".join(part["text"] for part in parts)
+    return kept
+
+
+@cache
+def _handler() -> Any:
+    """The one handler of this process, known to LiteLLM from the first use on."""
+    module = litellm()
+
+    class RecordedProvider(module.CustomLLM):  # type: ignore[misc]
+        """Answers out of the installed recordings."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.recordings: list[Recording] = []
+
+        def completion(self, **call: Any) -> Any:
+            """One recorded response with n choices."""
+            return _answer(self.recordings, call)
+
+        async def acompletion(self, **call: Any) -> Any:
+            """The same for async callers."""
+            return _answer(self.recordings, call)
+
+        def streaming(self, **call: Any) -> Any:
+            """One recorded response, word by word."""
+            yield from _pieces(_answer(self.recordings, call))
+
+        async def astreaming(self, **call: Any) -> Any:
+            """The same for async callers."""
+            for piece in _pieces(_answer(self.recordings, call)):
+                yield piece
+
+    handler = RecordedProvider()
+    module.custom_provider_map.append({"provider": PROVIDER, "custom_handler": handler})
+    module.utils.custom_llm_setup()
+    return handler
+
+
+def _answer(recordings: Sequence[Recording], call: Mapping[str, Any]) -> Any:
+    params = dict(call["optional_params"])
+    key = recording_key(call["model"], call["messages"], params)
+    recording = next((each for each in reversed(recordings) if key in each), None)
+    if recording is None:
+        raise UnrecordedError(f"nothing recorded under {key[:300]}")
+    rows = recording.take(key, params.get("n") or 1)
+    module = litellm()
+    choices = [
+        {
+            "index": index,
+            "finish_reason": row["finish_reason"],
+            "message": {"role": "assistant", "content": row["response"]},
+        }
+        for index, row in enumerate(rows)
+    ]
+    prompt, completion = rows[0]["prompt_tokens"], sum(row["completion_tokens"] for row in rows)
+    usage = module.Usage(
+        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+    )
+    return module.ModelResponse(model=call["model"], choices=choices, usage=usage)
+
+
+def _pieces(response: Any) -> Iterable[dict[str, Any]]:
+    """LiteLLM's generic streaming chunks: words, then the end with the usage."""
+    text = response.choices[0].message.content
+    for index, word in enumerate(text.split(" ")):
+        yield _piece(word if index == 0 else f" {word}")
+    usage = response.usage
+    yield {
+        **_piece(""),
+        "is_finished": True,
+        "finish_reason": response.choices[0].finish_reason,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        },
+    }
+
+
+def _piece(text: str) -> dict[str, Any]:
+    return {
+        "text": text,
+        "is_finished": False,
+        "finish_reason": "",
+        "usage": None,
+        "index": 0,
+        "tool_use": None,
+    }

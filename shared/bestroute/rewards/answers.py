@@ -1,0 +1,206 @@
+"""The answer within a response: what two samples must share in order to agree."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from bestroute.rewards.normal import (
+    choice_letter,
+    last_number,
+    lone_number,
+    normal_code,
+    normal_json,
+    normal_text,
+)
+
+_SHORT = 8  # words
+_LONGEST_PREDICATE = 5  # words
+
+_FENCE = re.compile(r"```([\w+#-]*)[^\n]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
+_PROSE_TAGS = {"text", "txt", "plaintext", "markdown", "md", "latex", "tex", "math"}
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_HASHES = re.compile(r"^\s*####\s+(\S[^\n]*)", re.MULTILINE)
+_CUE = re.compile(
+    r"\b(?:answers?|(?:correct|right|best) (?:option|choice))\b[*_\s]*"
+    r"(?:(?:to|for|of)\b[^\n.:=`]{0,80}?)?"
+    r"(?:\b(?:is|are|was|would be|should be|must be)\b|[:=])[*_\s:]*(?=([^\n`]+))",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(r"(yes|no|true|false)\b(?=\s*(?:[,;:!\n–—-]|\.(?!\s*\d)|$))", re.IGNORECASE)
+_SENTENCE_END = re.compile(
+    r"(?<!\bSt)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMt)(?<!\bMrs)(?<!\b[A-Z])[.!?](?=\s)"
+)
+_REASON = re.compile(r",?\s+(?:because|since|as|so|which|where)\b|;|\s[–—-]\s", re.IGNORECASE)
+_SUBJECT = re.compile(
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:i (?:think|believe) )?(?:"
+    r"(?:it|that)['’]s|(?:the|it|this|that|there|its|their|his|her|your|my)\b[^.?\n]*?"
+    r"\b(?:is|are|was|were|equals)\b)\s+(?!not\b)(?=\S)",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*([^*\n]+[^*\n:])\*\*(?!\s*:)")
+_MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+", re.MULTILINE)
+_ANSWER_KEYS = ("final_answer", "answer")
+_ASIDES = {"reasoning", "explanation", "thought", "thoughts", "rationale", "steps", "confidence"}
+
+
+class _Block(NamedTuple):
+    language: str
+    source: str
+
+
+def extract_answer(text: str) -> str | None:
+    r"""The normal form of the answer that a response gives; equal forms agree.
+
+    In this order: the whole response as JSON; the last `\boxed{}`, `#### x`, or
+    "answer is x" / "Answer: x"; the longest code block (Python through its syntax tree) or
+    JSON; JSON within prose; a leading yes, no, number or choice; a short answer; the last
+    words in bold, or the last number, of longer prose; else its words. Hidden reasoning up to
+    `</think>` is not read. Of JSON that holds an "answer", only that counts.
+
+    Args:
+        text: A response.
+
+    Returns:
+        The normal form, or `None` when the response holds no answer.
+    """
+    text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
+    prose, blocks = _split(text)
+    whole = _parse(text)
+    if whole is not None:
+        return _from_json(whole)
+    for stated in (_boxed(prose), _hashes(prose), _cued(prose)):
+        if stated:
+            return stated
+    return _from_blocks(blocks) or _from_json(_embedded(prose)) or _from_prose(prose) or None
+
+
+def _split(text: str) -> tuple[str, list[_Block]]:
+    """Prose, each code block a lone backtick in it, and the code blocks."""
+    blocks: list[_Block] = []
+
+    def take(found: re.Match[str]) -> str:
+        language, source = found[1].lower(), found[2].strip()
+        is_line = not language and "\n" not in source and _parse(source) is None
+        if language in _PROSE_TAGS or is_line or not source:
+            return f"\n{source}\n"
+        blocks.append(_Block(language, source))
+        return "\n`\n"
+
+    return _FENCE.sub(take, text), blocks
+
+
+def _boxed(prose: str) -> str:
+    starts = list(_BOXED.finditer(prose))
+    if not starts:
+        return ""
+    start, depth = starts[-1].end(), 1
+    for end in range(start, len(prose)):
+        depth += {"{": 1, "}": -1}.get(prose[end], 0)
+        if not depth:
+            return normal_text(prose[start:end])
+    return ""  # cut off: the box was never closed
+
+
+def _hashes(prose: str) -> str:
+    # Elsewhere #### opens a heading; there the last one is no answer unless it is short.
+    found = [line for line in _HASHES.findall(prose) if len(line.split()) <= _SHORT]
+    ends = bool(found) and prose.rstrip().endswith(found[-1].rstrip())
+    return normal_text(found[-1]) if ends else ""
+
+
+def _cued(prose: str) -> str:
+    for value in reversed(_CUE.findall(prose)):
+        if answer := _from_prose(_clause(value)):
+            return answer
+    return ""
+
+
+def _clause(line: str) -> str:
+    """The first sentence of a line, without its reasons."""
+    sentence = _SENTENCE_END.split(line.strip(), maxsplit=1)[0]
+    return _REASON.split(sentence, maxsplit=1)[0] or sentence
+
+
+def _from_blocks(blocks: list[_Block]) -> str:
+    if not blocks:
+        return ""
+    longest = max(blocks, key=lambda block: len(block.source))
+    data = _parse(longest.source)
+    if data is not None:
+        return _from_json(data)
+    return normal_code(longest.source, longest.language)
+
+
+def _parse(text: str) -> Any:
+    """A JSON object or array, or `None`."""
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _embedded(prose: str) -> Any:
+    start = prose.find("{")
+    if start < 0:
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(prose, start)[0] or None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _from_json(data: Any) -> str:
+    if isinstance(data, dict):
+        keys = {str(key).strip().casefold().replace(" ", "_"): key for key in data}
+        for name in _ANSWER_KEYS:
+            if name in keys:
+                answer = data[keys[name]]
+                return normal_json(answer) if isinstance(answer, dict | list) else _leaf(answer)
+        data = {key: data[key] for name, key in keys.items() if name not in _ASIDES}
+    return normal_json(data) if data else ""
+
+
+def _leaf(value: Any) -> str:
+    return "" if value is None else normal_text(str(value))
+
+
+def _from_prose(prose: str) -> str:
+    prose = _without_markers(prose.replace("\n`\n", "\n").strip())
+    first = prose.partition("\n")[0]
+    if lead := _leading(first):
+        return lead
+    if len(prose.split()) <= _SHORT:
+        return normal_text(_predicate(prose))
+    if bold := _BOLD.findall(prose[prose.rfind("\n") + 1 :]):
+        return normal_text(bold[-1])
+    if number := last_number(prose):
+        return number
+    predicate = _predicate(_clause(first))
+    is_short = predicate != _clause(first) and len(predicate.split()) <= _LONGEST_PREDICATE
+    return normal_text(predicate if is_short else prose)
+
+
+def _leading(line: str) -> str:
+    """A yes, no, choice or bare number that opens a response."""
+    opening = line.strip().strip("*_ ")
+    if found := _LEAD.match(opening):
+        return found[1].lower()
+    head = _clause(opening)
+    if len(head.split()) <= 1 and (number := lone_number(head)):
+        return number
+    return choice_letter(opening) or ""
+
+
+def _predicate(sentence: str) -> str:
+    """`Paris` of "The capital of France is Paris."."""
+    found = _SUBJECT.match(sentence.strip())
+    return sentence.strip()[found.end() :] if found else sentence
+
+
+def _without_markers(prose: str) -> str:
+    """List markers are not numbers of the answer; a lone `42. ` may be one."""
+    return _MARKER.sub("", prose) if len(_MARKER.findall(prose)) > 1 else prose
