@@ -213,9 +213,10 @@ class BestRoute:
         query_text: str | None = None,
         **params: Any,
     ) -> RoutedResponse:
-        """Route, sample, select. Arguments and errors are those of `route`, and:
+        """Route, sample, select; the arguments are those of `route`.
 
         Raises:
+            RequestError: The request is malformed, or no arm can serve it.
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         loop = await self._loop(messages, threshold, max_n, query_text, params)

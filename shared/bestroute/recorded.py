@@ -114,8 +114,9 @@ def _normal(message: Mapping[str, Any]) -> dict[str, Any]:
 def _handler() -> Any:
     """The one handler of this process, known to LiteLLM from the first use on."""
     module = litellm()
+    base: Any = module.CustomLLM
 
-    class RecordedProvider(module.CustomLLM):  # type: ignore[misc]
+    class RecordedProvider(base):
         """Answers out of the installed recordings."""
 
         def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """Best-of-n drawn without replacement from recorded samples, as exact finite sums.
 
 Of N recorded samples, n are drawn and the one with the best score is kept. Each sample is kept
-with a known probability, its weight; what best-of-n is worth is a weighted sum, with no Monte
-Carlo and no draws with replacement (the labels of arXiv 2506.22716, section 3, use both).
+with a known probability, its weight, and what best-of-n is worth is a weighted sum: no Monte
+Carlo, no draws with replacement.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def match_probability(
     """Probability that the kept sample is at least as good as one sample of the reference.
 
     sum_r w(r) x (1/M) x sum_j 1[o_r >= o_ref,j - margin], the two models' samples independent
-    (arXiv 2506.22716, section 3, equation for the match probability).
+    (arXiv 2506.22716, section 3).
 
     Args:
         weights: Weights [N].

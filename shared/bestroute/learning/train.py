@@ -9,19 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bestroute.errors import DataError
+from bestroute.learning.logistic import log_loss, soft_logistic
 from bestroute.pool import Arm
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
-from bestroute.routers.multihead import Heads, MultiHeadRouter, columns, raw_inputs, sigmoid
+from bestroute.routers.heads import Heads, raw_inputs, sigmoid
+from bestroute.routers.multihead import MultiHeadRouter, columns
 
 Progress = Callable[[int, int], None]
 """Called with the number of folds done and the number of all folds."""
 
-L2_GRID: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+L2_GRID: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Candidates for `l2`, strongest first."""
 
 _FOLDS = 5
-_STEPS, _TOLERANCE = 2000, 1e-6
 
 
 def train_router(
@@ -40,12 +41,11 @@ def train_router(
     """Train one head per arm on match probabilities (paper, section 3.2).
 
     Every head minimises the mean cross-entropy with its soft labels plus l2 / 2 times the
-    squared norm of its weights; the bias is free. The same l2 serves all heads. Where it is
-    not given, five-fold cross-validation on these queries (no others) takes, among `L2_GRID`,
-    the strongest whose log loss is within one standard error of the best: with a few hundred
-    queries the difference is noise and the stronger one extrapolates better. Labels are drawn
-    to within 1 / (2 B) of 0 and 1, so that an arm that always matches, or never, has a head
-    too.
+    squared norm of its weights (`logistic.soft_logistic`). The same l2 serves all heads. Where
+    it is not given, five-fold cross-validation on these queries (no others) takes, among
+    `L2_GRID`, the strongest whose log loss is within one standard error of the best: with a
+    few hundred queries the difference is noise, and the stronger one errs on the side of what
+    the arms do on average.
 
     Args:
         queries: Training queries [B].
@@ -82,45 +82,6 @@ def train_router(
     return MultiHeadRouter(
         arms, reference, encoder, heads, training={"l2": l2, "queries": len(queries), "seed": seed}
     )
-
-
-def soft_logistic(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, Floats]:
-    """Logistic regression with soft targets, all heads at once.
-
-    Minimises, for each head, mean cross-entropy + l2 / 2 |w|^2. Each step solves with the
-    fixed bound X'X / (4 B) + l2 I on the Hessian, factored once for all heads: no step size,
-    and the loss never rises (Boehning 1992).
-
-    Args:
-        inputs: [B, D].
-        targets: [B, H] in [0, 1].
-        l2: Penalty, above 0.
-
-    Returns:
-        Weights [D, H] and biases [H].
-    """
-    rows, width = inputs.shape
-    design = np.hstack([inputs, np.ones((rows, 1))])
-    soft = np.clip(targets, 0.5 / rows, 1 - 0.5 / rows)
-    penalty = np.append(np.full(width, l2), 0.0)[:, None]
-    inverse = np.linalg.inv(design.T @ design / (4 * rows) + np.diag(penalty[:, 0]))
-    step = inverse @ design.T / rows
-    mean = soft.mean(axis=0)
-    solution = np.zeros((width + 1, targets.shape[1]))
-    solution[-1] = np.log(mean / (1 - mean))
-    for _ in range(_STEPS):
-        gap = sigmoid(design @ solution) - soft
-        move = step @ gap + inverse @ (penalty * solution)
-        solution -= move
-        if np.abs(move).max(initial=0.0) < _TOLERANCE:
-            break
-    return solution[:-1], solution[-1]
-
-
-def log_loss(probabilities: Floats, targets: Floats) -> Floats:
-    """Cross-entropy with soft targets, elementwise, in nats."""
-    inner = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    return -(targets * np.log(inner) + (1 - targets) * np.log1p(-inner))
 
 
 def _silent(done: int, total: int) -> None:
@@ -161,12 +122,15 @@ def _folds(rows: int, groups: Sequence[object] | None, seed: int) -> Iterator[ND
     """Which rows are held out [B], fold by fold; a group is never divided."""
     if groups is not None and len(groups) != rows:
         raise DataError(f"{len(groups)} groups for {rows} queries")
-    names = {group: i for i, group in enumerate(dict.fromkeys(groups or range(rows)))}
-    member = np.array([names[group] for group in (groups or range(rows))])
-    fold = np.random.default_rng(seed).permutation(len(names)) % _FOLDS
+    key = list(range(rows) if groups is None else groups)
+    order = {name: i for i, name in enumerate(dict.fromkeys(key))}
+    if len(order) < 2:
+        raise DataError("cross-validation needs at least two groups; or give l2")
+    fold = np.random.default_rng(seed).permutation(len(order)) % _FOLDS
+    member = fold[[order[name] for name in key]]
     for k in range(_FOLDS):
-        held_out: NDArray[np.bool_] = fold[member] == k
-        if 0 < held_out.sum() < rows:
+        held_out: NDArray[np.bool_] = member == k
+        if held_out.any():
             yield held_out
 
 

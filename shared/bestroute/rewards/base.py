@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bestroute.errors import ScoreError
+from bestroute.errors import ArtifactError, ScoreError
 from bestroute.samples import Call
 
 Scores = NDArray[np.float64]
+
+_KINDS = {
+    "consistency": ("bestroute.rewards.consistency", "SelfConsistency"),
+    "classifier": ("bestroute.rewards.classifier", "ClassifierReward"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,31 @@ class RewardModel(ABC):
         `Scored.failure` instead of raising it: what was paid for is billed all the same.
         """
         return Scored(await self.ascore(query, responses))
+
+    def config(self) -> dict[str, Any] | None:
+        """JSON-able: `kind` and what builds it again; `None` if only the user can bring it."""
+        return None
+
+
+def load_reward(config: Mapping[str, Any]) -> RewardModel:
+    """Build the reward model that `RewardModel.config` described.
+
+    Only the kinds known here are built: a saved router cannot name code to import, nor a
+    provider to call.
+
+    Raises:
+        ArtifactError: The kind is unknown, or its description is damaged.
+        ConfigError: The reward model itself refuses.
+        MissingExtraError: Its packages are not installed.
+    """
+    kind = config.get("kind")
+    if kind not in _KINDS:
+        raise ArtifactError(
+            f"unknown kind of reward model {kind!r} (known: {', '.join(_KINDS)}); "
+            "pass a reward model of your own as reward="
+        )
+    module, name = _KINDS[kind]
+    return cast(RewardModel, getattr(importlib.import_module(module), name).from_config(config))
 
 
 def checked(scores: Scores, n: int, name: str) -> Scores:

@@ -2,7 +2,8 @@
 
 from bestroute.routers.base import Prediction, Router
 from bestroute.routers.encoder import Encoder, load_encoder
-from bestroute.routers.multihead import Heads, MultiHeadRouter
+from bestroute.routers.heads import Heads
+from bestroute.routers.multihead import MultiHeadRouter
 from bestroute.routers.static import StaticEncoder
 from bestroute.routers.transformer import TransformerEncoder
 

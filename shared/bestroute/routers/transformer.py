@@ -51,33 +51,13 @@ class TransformerEncoder:
         self._torch = require("torch", feature="A transformer encoder", extra="torch")
         self.name = str(name_or_path)
         self.revision = revision
-        self._load(trust_remote_code)
-        limits = (max_tokens, self._tokenizer.model_max_length, self._positions())
+        self._tokenizer, model = _load(self.name, revision, trust_remote_code)
+        limits = (max_tokens, self._tokenizer.model_max_length, _positions(model))
         self.max_tokens = min(limit for limit in limits if limit > 0)
         self.device = device or ("cuda" if self._torch.cuda.is_available() else "cpu")
-        self._model = self._model.float().eval().to(self.device)
-        self._digest = _digest(self._model)
+        self._model: Any = model.float().eval().to(self.device)
+        self._digest = _digest(model)
         self._lock = Lock()  # a fast tokenizer keeps its truncation as state
-
-    def _load(self, trust_remote_code: bool) -> None:
-        auto = require("transformers", feature="A transformer encoder", extra="torch")
-        options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-        if self.revision is not None:
-            options["revision"] = self.revision
-        try:
-            self._tokenizer = auto.AutoTokenizer.from_pretrained(self.name, **options)
-            self._model = auto.AutoModel.from_pretrained(self.name, use_safetensors=True, **options)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"cannot load the encoder {self.name!r} (weights must be safetensors): {error}"
-            ) from error
-        if not self._tokenizer.is_fast:
-            raise ConfigError(f"the encoder {self.name!r} has no fast tokenizer")
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-
-    def _positions(self) -> int:
-        return int(getattr(self._model.config, "max_position_embeddings", 0) or 0)
 
     @property
     def dimension(self) -> int:
@@ -152,6 +132,31 @@ class TransformerEncoder:
                 "was trained with, or train it again"
             )
         return encoder
+
+
+def _load(name: str, revision: str | None, trust_remote_code: bool) -> tuple[Any, Any]:
+    """Tokenizer and model."""
+    auto = require("transformers", feature="A transformer encoder", extra="torch")
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if revision is not None:
+        options["revision"] = revision
+    try:
+        tokenizer = auto.AutoTokenizer.from_pretrained(name, **options)
+        model = auto.AutoModel.from_pretrained(name, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot load the encoder {name!r} (its weights must be safetensors): {error}"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ConfigError(f"the encoder {name!r} has no fast tokenizer")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, model
+
+
+def _positions(model: Any) -> int:
+    """The longest input that the model has positions for; 0 if it does not say."""
+    return int(getattr(model.config, "max_position_embeddings", 0) or 0)
 
 
 def _spread(items: NDArray[np.intp]) -> NDArray[np.intp]:

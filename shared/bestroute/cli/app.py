@@ -1,0 +1,42 @@
+"""`bestroute`: the commands, one function each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bestroute import __version__
+from bestroute.cli.demo import demo
+from bestroute.cli.fit import fit
+from bestroute.errors import BestRouteError
+
+app = typer.Typer(
+    help="Route each query to a model and a number of samples: pay for the big one when needed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command()(demo)
+app.command()(fit)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        Console().print(__version__)
+        raise typer.Exit
+
+
+def run() -> None:
+    """Run the app; an error of this library is one clear message, not a traceback."""
+    try:
+        app()
+    except BestRouteError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: ", end="")
+        Console(stderr=True, markup=False, highlight=False).print(str(error))
+        sys.exit(1)

@@ -1,0 +1,72 @@
+"""What the commands share: progress bars and tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from bestroute.learning.evaluate import Evaluation
+    from bestroute.learning.fit import Progress as Report
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Report]:
+    """Progress bars, one a step; yields what a step reports to."""
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console) as bars:
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield report
+
+
+def evaluation_table(evaluation: Evaluation, *, title: str) -> Table:
+    """Each fixed arm, and the router between its baselines."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in ("quality", "95 % interval", "$ per 1K queries", "cost cut"):
+        table.add_column(name, justify="right")
+    for row in evaluation.rows:
+        table.add_row(
+            row.name,
+            f"{row.quality:.3f}",
+            f"{row.quality_lo:.3f} - {row.quality_hi:.3f}",
+            f"{row.cost_per_1k:.4f}",
+            f"{row.cost_cut:.0%}",
+            style="bold" if row.name == "router" else None,
+        )
+    return table
+
+
+def live_table(answers: Sequence[dict[str, Any]], *, title: str) -> Table:
+    """The decisions and answers of single requests."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("question", max_width=44)
+    table.add_column("arm", no_wrap=True)
+    for name in ("match", "est. $", "real $"):
+        table.add_column(name, justify="right")
+    table.add_column("answer", max_width=24)
+    table.add_column("right")
+    for row in answers:
+        match = row["match_probability"]
+        table.add_row(
+            row["query"].replace("\n", " "),
+            row["arm"],
+            "-" if match is None else f"{match:.2f}",
+            f"{row['estimated_cost'] * 1e6:.0f}u",
+            f"{row['cost'] * 1e6:.0f}u",
+            row["answer"].strip().replace("\n", " ")[:80],
+            "yes" if row["right"] else "no",
+        )
+    table.caption = "1u = $0.000001"
+    return table

@@ -1,0 +1,153 @@
+"""`bestroute demo`: train, calibrate and evaluate on shipped samples, then route ten questions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bestroute._litellm import load_litellm
+from bestroute.cli.console import evaluation_table, live_table, progress_bars
+from bestroute.cost import CostModel
+from bestroute.engine import BestRoute
+from bestroute.errors import ConfigError
+from bestroute.learning.fit import Fitted, fit
+from bestroute.learning.report import evaluation_markdown, write_report
+from bestroute.learning.samples import read_samples
+from bestroute.learning.verifiers import parse_check, verify
+from bestroute.pool import ModelPool
+from bestroute.recorded import Recording
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUESTIONS = 10
+
+
+def demo(
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write the numbers here.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where curve, report and router go.")
+    ] = Path("bestroute-demo"),
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask a real server the last ten questions.")
+    ] = False,
+    api_base: Annotated[
+        list[str] | None,
+        typer.Option(help="With --live: OpenAI-compatible URL; once for all, or one a model."),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="With --live: ids there, comma-separated, cheapest to reference."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+) -> None:
+    """Show the whole method on recorded samples of real small models."""
+    began = time.monotonic()
+    console = Console()
+    data = Path(str(resources.files("bestroute") / "data"))
+    pool = ModelPool.from_yaml(data / "demo_pool.yaml")
+    served = live_pool(pool, api_base or [], models) if live else pool
+    table = read_samples(data / "demo_samples.parquet", scored=True)
+    with progress_bars(console) as report:
+        fitted = fit(table, pool, seed=seed, progress=report)
+    write_report(fitted, output)
+    fitted.engine.save_pretrained(output / "router", card=evaluation_markdown(fitted.evaluation))
+    _show(fitted, console, output)
+    engine = _served(fitted.engine, served)
+    if not live:
+        Recording(table.to_pylist(), seed=seed).install()
+        engine = BestRoute.from_pretrained(output / "router", pool=pool)
+    with progress_bars(console) as report:
+        answers = asyncio.run(_ask(engine, _questions(table, seed), report))
+    where = "live" if live else "recorded"
+    console.print(live_table(answers, title=f"Ten unseen questions through the engine ({where})"))
+    seconds = time.monotonic() - began
+    if json_path is not None:
+        rows = [row.model_dump() for row in fitted.evaluation.rows]
+        numbers = {"rows": rows, "live": answers, "seconds": round(seconds, 1)}
+        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    console.print(f"Done in {seconds:.0f} s. Report: {output / 'report.html'}")
+
+
+def live_pool(pool: ModelPool, api_base: list[str], models: str | None) -> ModelPool:
+    """The demo's pool, answered by an OpenAI-compatible server.
+
+    Raises:
+        ConfigError: The number of URLs or of ids does not fit the pool.
+    """
+    count = len(pool.models)
+    names = models.split(",") if models else []
+    bases = api_base * count if len(api_base) == 1 else api_base
+    ids = names * count if len(names) == 1 else names
+    if len(bases) != count or len(ids) != count:
+        raise ConfigError(
+            f"--live needs --api-base and --models, each once for all or {count} of them "
+            f"(cheapest to reference); got {len(api_base)} and {len(names)}"
+        )
+    members = []
+    for member, base, name in zip(pool.models, bases, ids, strict=True):
+        params = {**member.params, "api_base": base, "api_key": "os.environ/OPENAI_API_KEY"}
+        if base.startswith(("http://127.0.0.1", "http://localhost")):
+            params["api_key"] = "local"
+        model = f"openai/{name.strip()}"
+        members.append({**member.model_dump(), "model": model, "params": params})
+    return ModelPool.from_dict({"models": members})
+
+
+def _served(engine: BestRoute, pool: ModelPool) -> BestRoute:
+    """The same router in front of other models."""
+    return BestRoute(
+        pool,
+        router=engine.router,
+        policy=engine.policy,
+        reward=engine.reward,
+        cost_model=CostModel(pool, engine.cost_model.stats),
+    )
+
+
+def _show(fitted: Fitted, console: Console, output: Path) -> None:
+    evaluation = fitted.evaluation
+    title = f"Test split: {evaluation.n_queries} queries; quality = share answered right"
+    console.print(evaluation_table(evaluation, title=title))
+    console.print(fitted.calibration.note)
+    console.print(evaluation.verdict)
+    console.print(f"Cost-quality curve: {output / 'curve.png'}")
+
+
+def _questions(table: pa.Table, seed: int) -> list[dict[str, Any]]:
+    """Ten queries of the test split, as they were asked."""
+    rows = {row["query_id"]: row for row in table.to_pylist() if row["split"] == "test"}
+    return random.Random(seed).sample(list(rows.values()), QUESTIONS)
+
+
+async def _ask(engine: BestRoute, rows: list[dict[str, Any]], report: Any) -> list[dict[str, Any]]:
+    (await load_litellm()).suppress_debug_info = True  # the command line owns the terminal
+    answers = []
+    for done, row in enumerate(rows, start=1):
+        sampling = json.loads(row["sampling"])
+        response = await engine.acomplete(
+            json.loads(row["messages"]), max_tokens=sampling["max_tokens"]
+        )
+        answers.append(
+            {
+                "query": row["query"],
+                "arm": str(response.decision.arm),
+                "match_probability": response.decision.match_probability,
+                "estimated_cost": response.decision.estimated_cost,
+                "cost": response.cost,
+                "answer": response.text,
+                "right": bool(verify(parse_check(row["check"]), response.text)),
+            }
+        )
+        report("asking", done, len(rows))
+    return answers

@@ -1,0 +1,192 @@
+"""Cost-quality curves: the router's sweep of thresholds, the random mix, and the oracle.
+
+The router's curve interpolates linearly between neighbouring sweep points: a random mix of two
+thresholds, and no hull, which would pick the best thresholds by looking at the very outcomes
+that it is judged by. The random mix and the oracle are concave by definition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bestroute.errors import DataError
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.outcomes import Outcomes
+from bestroute.policy.threshold import choose
+
+ALWAYS_REFERENCE = 1.01
+"""A threshold that no match probability reaches."""
+
+_MOST_THRESHOLDS = 501
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a router costs and gives at each threshold, in realised costs.
+
+    Attributes:
+        thresholds: Ascending [T].
+        cost: Mean realised cost of a query in $ [T].
+        quality: Mean expected oracle score [T].
+        choices: Column of the chosen arm [T, Q].
+    """
+
+    thresholds: Floats
+    cost: Floats
+    quality: Floats
+    choices: NDArray[np.intp]
+
+    def at(self, cost: ArrayLike) -> Floats:
+        """Quality at these mean costs in $, linear between points sorted by cost.
+
+        NaN below the cheapest point, flat above the dearest; points of equal cost are averaged.
+        """
+        costs, place, ties = np.unique(self.cost, return_inverse=True, return_counts=True)
+        quality = np.bincount(place, weights=self.quality) / ties
+        return np.asarray(np.interp(cost, costs, quality, left=np.nan), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The best quality that a mean budget buys: concave and never falling.
+
+    Attributes:
+        cost: Corners, ascending [K], mean cost of a query in $.
+        quality: Mean expected oracle score at the corners [K].
+    """
+
+    cost: Floats
+    quality: Floats
+
+    def at(self, cost: ArrayLike) -> Floats:
+        """Quality at a mean cost of at most this many $; NaN below the cheapest corner."""
+        return np.asarray(np.interp(cost, self.cost, self.quality, left=np.nan), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Upgrades:
+    """Every query's way from its cheapest arm up its own hull, best value for money first.
+
+    Buying the upgrades in this order solves the Lagrangian of "largest mean quality at mean cost
+    <= c" for every c at once; a random mix of two arms is allowed on the one query at the margin.
+
+    Attributes:
+        cost, quality: Those of the cheapest arm [Q].
+        query: Query that an upgrade belongs to [S].
+        extra_cost, extra_quality: What it adds, both positive [S].
+    """
+
+    cost: Floats
+    quality: Floats
+    query: NDArray[np.intp]
+    extra_cost: Floats
+    extra_quality: Floats
+
+    @classmethod
+    def of(cls, cost: Floats, quality: Floats) -> Upgrades:
+        """Of the arms' costs in $ and qualities [Q, A]."""
+        hulls = [_hull(c, q) for c, q in zip(cost, quality, strict=True)]
+        first = np.array([hull[0] for hull in hulls])
+        steps = [np.diff(hull, axis=0) for hull in hulls]
+        query = np.repeat(np.arange(len(hulls)), [len(step) for step in steps])
+        extra = np.concatenate(steps)
+        order = np.argsort(-extra[:, 1] / extra[:, 0], kind="stable")
+        return cls(first[:, 0], first[:, 1], query[order], extra[order, 0], extra[order, 1])
+
+    def frontier(self, weights: Floats) -> Frontier:
+        """The frontier of a population in which the queries have these weights [Q], sum 1."""
+        share = weights[self.query]
+        start = np.array([weights @ self.cost, weights @ self.quality])
+        added = np.cumsum([share * self.extra_cost, share * self.extra_quality], axis=1)
+        cost, quality = np.hstack([start[:, None], start[:, None] + added])
+        return Frontier(cost, quality)
+
+
+def sweep(
+    match: Floats, estimated: Floats, outcomes: Outcomes, thresholds: ArrayLike | None = None
+) -> Curve:
+    """Play the paper's rule at every threshold: decide on estimates, charge what happened.
+
+    Args:
+        match: The router's match probabilities [Q, A].
+        estimated: Estimated costs [Q, A] in $.
+        outcomes: What the arms were worth.
+        thresholds: By default one between any two neighbouring match probabilities (at most
+            501 of them, evenly by rank), 0, and `ALWAYS_REFERENCE`.
+
+    Raises:
+        DataError: The shapes disagree, or a match probability is NaN.
+    """
+    shape = outcomes.quality.shape
+    if match.shape != shape or estimated.shape != shape or np.isnan(match).any():
+        raise DataError(f"match {match.shape} and costs {estimated.shape} must be numbers {shape}")
+    reference = outcomes.reference_index
+    steps = (
+        _default_thresholds(np.delete(match, reference, axis=1))
+        if thresholds is None
+        else np.sort(np.atleast_1d(np.asarray(thresholds, dtype=np.float64)))
+    )
+    choices = np.array([choose(match, estimated, reference, float(step)) for step in steps])
+    queries = np.arange(len(outcomes))
+    return Curve(
+        thresholds=steps,
+        cost=outcomes.cost[queries, choices].mean(axis=1),
+        quality=outcomes.quality[queries, choices].mean(axis=1),
+        choices=choices,
+    )
+
+
+def random_mix(outcomes: Outcomes) -> Frontier:
+    """What one buys without looking at the query: a random mix of fixed arms.
+
+    The upper concave hull of the arms' (mean cost, mean quality). It never falls: where a cheap
+    arm beats a dear one, spare money is not spent.
+    """
+    return mix_of(outcomes.cost.mean(axis=0), outcomes.quality.mean(axis=0))
+
+
+def mix_of(cost: Floats, quality: Floats) -> Frontier:
+    """The random mix of arms of these mean costs in $ and mean qualities [A]."""
+    return Frontier(*_hull(cost, quality).T)
+
+
+def oracle(outcomes: Outcomes) -> Frontier:
+    """The largest mean expected quality at mean cost <= c, the best arm known for every query.
+
+    Over exact expectations, not over realised draws: no router can do better in expectation.
+    """
+    upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
+    return upgrades.frontier(np.full(len(outcomes), 1 / len(outcomes)))
+
+
+def _default_thresholds(match: Floats) -> Floats:
+    values = np.unique(match)
+    between = (values[1:] + values[:-1]) / 2  # no prediction sits on a threshold
+    if len(between) > _MOST_THRESHOLDS:
+        kept = np.linspace(0, len(between) - 1, _MOST_THRESHOLDS).round().astype(np.intp)
+        between = between[kept]
+    return np.array([0.0, *between, ALWAYS_REFERENCE])
+
+
+def _hull(cost: Floats, quality: Floats) -> Floats:
+    """Corners [K, 2] of the smallest concave, never falling curve above the points."""
+    corners: list[tuple[float, float]] = []
+    for index in np.lexsort((-quality, cost)):
+        x, y = float(cost[index]), float(quality[index])
+        if corners and y <= corners[-1][1]:
+            continue  # dearer and no better
+        while len(corners) > 1 and _above_chord(corners[-2], corners[-1], (x, y)):
+            corners.pop()
+        corners.append((x, y))
+    return np.array(corners)
+
+
+def _above_chord(
+    left: tuple[float, float], middle: tuple[float, float], right: tuple[float, float]
+) -> bool:
+    """Whether the chord from left to right runs above (or through) the middle."""
+    rise = (middle[1] - left[1]) * (right[0] - left[0])
+    return rise <= (right[1] - left[1]) * (middle[0] - left[0])

@@ -1,0 +1,140 @@
+"""The selector: drop what the request cannot use, score the rest, pick the best."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bestroute.errors import BestRouteError
+from bestroute.rewards.base import RewardModel, Scored, Scores, checked
+from bestroute.rewards.consistency import SelfConsistency
+from bestroute.rewards.validity import why_invalid
+from bestroute.samples import Call, Sample
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was picked, and why.
+
+    Attributes:
+        winner: Index of the best sample; `None` when none is valid.
+        scores: What the winner was picked by [n]; NaN for samples that were not scored.
+        samples: The samples, `score` set where the reward model has spoken.
+        invalid: Index of each sample that cannot be used, and the reason in words.
+        calls: What the reward model paid for.
+        degraded: Why self-consistency stood in for the reward model; then `scores` are shares
+            of agreement, and no sample's `score` is set by them.
+    """
+
+    winner: int | None
+    scores: Scores
+    samples: tuple[Sample, ...]
+    invalid: dict[int, str]
+    calls: tuple[Call, ...] = ()
+    degraded: str | None = None
+
+
+class Selector:
+    """Picks the best of n samples.
+
+    Args:
+        reward: Scores them; `None` for self-consistency.
+    """
+
+    def __init__(self, reward: RewardModel | None = None) -> None:
+        self._reward = reward or SelfConsistency()
+
+    async def select(
+        self,
+        query: str,
+        samples: Sequence[Sample],
+        params: Mapping[str, Any],
+        *,
+        always_score: bool = False,
+    ) -> Selection:
+        """Pick the best valid sample; ties go to the first drawn.
+
+        A score that a sample already has is kept, unless scores depend on the whole set. A
+        reward model that fails loses no sample: self-consistency stands in for it.
+
+        Args:
+            query: The text of the query.
+            samples: n samples in the order in which they were drawn.
+            params: The request's parameters; they say what is valid.
+            always_score: Score a lone valid sample too.
+        """
+        reasons = {i: why_invalid(each.message, params) for i, each in enumerate(samples)}
+        invalid = {index: reason for index, reason in reasons.items() if reason}
+        valid = [index for index in reasons if index not in invalid]
+        scores = np.full(len(samples), np.nan)
+        if len(valid) < 2 and not (valid and always_score):
+            winner = valid[0] if valid else None
+            return Selection(winner, scores, tuple(samples), invalid)
+        scored = await self._score(query, [samples[index] for index in valid])
+        if scored.failure is None:
+            update = dict(zip(valid, scored.scores.tolist(), strict=True))
+            samples = [
+                each.model_copy(update={"score": update[i]}) if i in update else each
+                for i, each in enumerate(samples)
+            ]
+        else:
+            texts = [sample_text(samples[index]) for index in valid]
+            scored = Scored(SelfConsistency().score(query, texts), scored.calls, scored.failure)
+        scores[valid] = scored.scores
+        winner = valid[int(np.argmax(scored.scores))]
+        return Selection(
+            winner, scores, tuple(samples), invalid, scored.calls, degraded=scored.failure
+        )
+
+    async def _score(self, query: str, samples: Sequence[Sample]) -> Scored:
+        """The reward model's scores; a failure is told, not raised."""
+        known = [None if self._reward.set_dependent else sample.score for sample in samples]
+        texts = [sample_text(each) for each, old in zip(samples, known, strict=True) if old is None]
+        name = type(self._reward).__name__
+        scored = Scored(np.zeros(0))
+        try:
+            if texts:
+                scored = await self._reward.judge(query, texts)
+            if scored.failure is None:
+                fresh = iter(checked(scored.scores, len(texts), name).tolist())
+                whole = np.array([next(fresh) if old is None else old for old in known])
+                return Scored(whole, scored.calls)
+            failure = scored.failure
+        except Exception as error:  # whatever a reward model may raise
+            says = str(error) if isinstance(error, BestRouteError) else type(error).__name__
+            failure = f"{name} failed: {says}"
+        _log.warning("%s; self-consistency picks the sample", failure)
+        return Scored(scored.scores, scored.calls, failure)
+
+
+def sample_text(sample: Sample) -> str:
+    """What a reward model reads of a sample: its text, or its tool calls in a canonical form."""
+    if not sample.tool_calls:
+        return sample.text
+    functions = [call.get("function") or {} for call in sample.tool_calls]
+    calls = [
+        json.dumps(
+            {"name": each.get("name"), "arguments": _arguments(each.get("arguments"))},
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+        for each in functions
+    ]
+    return f"[{', '.join(sorted(calls))}]"
+
+
+def _arguments(arguments: Any) -> Any:
+    """Arguments as data, so that spacing and order of keys do not matter."""
+    if not isinstance(arguments, str):
+        return arguments or {}
+    try:
+        return json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return arguments
