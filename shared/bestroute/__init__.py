@@ -3,3 +3,30 @@
 For each query a router picks a model and a number of samples n; a reward model picks the best
 of n; the response carries the decision and the cost of everything.
 """
+
+from bestroute.engine import BestRoute
+from bestroute.policy import Cascade, Decision, OneShot
+from bestroute.pool import Arm, ModelPool, PooledModel, Price
+from bestroute.response import RoutedResponse
+from bestroute.rewards import RewardModel
+from bestroute.routers import Prediction, Router
+from bestroute.samples import Sample, Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Arm",
+    "BestRoute",
+    "Cascade",
+    "Decision",
+    "ModelPool",
+    "OneShot",
+    "PooledModel",
+    "Prediction",
+    "Price",
+    "RewardModel",
+    "RoutedResponse",
+    "Router",
+    "Sample",
+    "Usage",
+]

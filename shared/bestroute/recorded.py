@@ -116,7 +116,7 @@ def _handler() -> Any:
     module = litellm()
     base: Any = module.CustomLLM
 
-    class RecordedProvider(base):
+    class RecordedProvider(base):  # type: ignore[misc]
         """Answers out of the installed recordings."""
 
         def __init__(self) -> None:

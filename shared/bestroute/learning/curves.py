@@ -46,7 +46,7 @@ class Curve:
         """
         costs, place, ties = np.unique(self.cost, return_inverse=True, return_counts=True)
         quality = np.bincount(place, weights=self.quality) / ties
-        return np.asarray(np.interp(cost, costs, quality, left=np.nan), dtype=np.float64)
+        return _interpolate(cost, costs, quality)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Frontier:
 
     def at(self, cost: ArrayLike) -> Floats:
         """Quality at a mean cost of at most this many $; NaN below the cheapest corner."""
-        return np.asarray(np.interp(cost, self.cost, self.quality, left=np.nan), dtype=np.float64)
+        return _interpolate(cost, self.cost, self.quality)
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,11 @@ def oracle(outcomes: Outcomes) -> Frontier:
     """
     upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
     return upgrades.frontier(np.full(len(outcomes), 1 / len(outcomes)))
+
+
+def _interpolate(at: ArrayLike, cost: Floats, quality: Floats) -> Floats:
+    wanted = np.asarray(at, dtype=np.float64)
+    return np.asarray(np.interp(wanted, cost, quality, left=np.nan), dtype=np.float64)
 
 
 def _default_thresholds(match: Floats) -> Floats:

@@ -78,7 +78,7 @@ def fit(
         train.queries,
         train.match,
         train.arms,
-        train.reference,
+        train.reference.model,
         encoder=encoder or StaticEncoder(),
         output_tokens=train.output_tokens,
         seed=seed,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bestroute.cost import CHARS_PER_TOKEN, CostModel, TokenStats
 from bestroute.errors import DataError, PoolMismatchError
-from bestroute.learning.bestofn import Floats, expected_quality, match_probability
-from bestroute.learning.bestofn import self_match_probability as self_match
-from bestroute.learning.sample_sets import Extract, SampleSet, read_sample_sets
+from bestroute.learning.bestofn import (
+    Floats,
+    expected_quality,
+    match_probability,
+    self_match_probability,
+)
+from bestroute.learning.sample_sets import Extract, SampleSet, SampleSets
 from bestroute.pool import Arm, ModelPool
 
 if TYPE_CHECKING:
@@ -37,8 +41,8 @@ class Outcomes:
             what the table leaves out is an empty text.
         match: Match probability [Q, A] (arXiv 2506.22716, section 3).
         quality: Expected oracle score of best-of-n [Q, A].
-        cost: Realised cost in $, in expectation over the draw [Q, A]: the prompt once if the
-            provider bills it once for n samples, else n times; n x mean completion tokens.
+        cost: Realised cost in $, in expectation over the draw [Q, A]: the prompt as often as
+            n samples bill it (`CostModel`), and n x mean completion tokens.
         prompt_tokens: Prompt tokens, counted once [Q, A].
         output_tokens: Mean completion tokens of one sample [Q, A].
 
@@ -88,6 +92,7 @@ class Outcomes:
         agreement: Extract | None = None,
         proxy: str = "proxy_score",
         margin: float = 0.0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Outcomes:
         """Sum over all draws of the recorded samples.
 
@@ -98,6 +103,7 @@ class Outcomes:
                 response, returns a hashable answer or `None`.
             proxy: Without `agreement`: keep the sample of the highest score in this column.
             margin: How much worse than the reference still counts as a match.
+            progress: Called with the number of queries done and of all queries.
 
         Raises:
             DataError: A query lacks samples of a model (the reference's best-of-n needs n + 1),
@@ -107,13 +113,15 @@ class Outcomes:
         needed = {member.name: member.max_samples for member in pool.models}
         if pool.reference.max_samples > 1:
             needed[pool.reference.name] += 1
-        queries, recorded = read_sample_sets(table, needed, agreement=agreement, proxy=proxy)
-        if not queries:
+        sets = SampleSets(table, needed, agreement=agreement, proxy=proxy)
+        if not len(sets):
             raise DataError(f"the table holds no sample of {', '.join(needed)}")
-        cells = [
-            [_worth(arm, samples, pool.reference_arm, margin) for arm in pool.arms]
-            for samples in recorded
-        ]
+        queries, cells = [], []
+        for query, samples in sets:
+            queries.append(query)
+            cells.append([_worth(arm, samples, pool.reference_arm, margin) for arm in pool.arms])
+            if progress is not None:
+                progress(len(queries), len(sets))
         match, quality, prompt_tokens, output_tokens = np.moveaxis(np.array(cells), -1, 0)
         per_prompt_token, per_output_token = _token_prices(pool)
         return cls(
@@ -133,9 +141,10 @@ class Outcomes:
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Outcomes:
         """The outcomes of these rows."""
-        texts = {name: tuple(getattr(self, name)[row] for row in rows) for name in _ROWS}
-        grids = {name: getattr(self, name)[np.asarray(rows, dtype=np.intp)] for name in _GRIDS}
-        return replace(self, **texts, **grids)
+        index = np.asarray(rows, dtype=np.intp)
+        taken: dict[str, Any] = {name: getattr(self, name)[index] for name in _GRIDS}
+        taken |= {name: tuple(getattr(self, name)[row] for row in index) for name in _ROWS}
+        return replace(self, **taken)
 
     def select(self, split: str) -> Outcomes:
         """The outcomes of one split.
@@ -210,7 +219,7 @@ def _worth(
     if arm == reference:
         match = 1.0
     elif arm.model == reference.model:
-        match = self_match(partial(own.weights, arm.n), own.oracle, margin)
+        match = self_match_probability(partial(own.weights, arm.n), own.oracle, margin)
     else:
         match = match_probability(weights, own.oracle, samples[reference.model].oracle, margin)
     quality = expected_quality(weights, own.oracle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Extract = Callable[[str], Hashable | None]
-"""Response text -> its answer, or `None` where it gives none."""
+"""Response text -> its answer; `None` or an empty text where it gives none."""
 
 _COLUMNS = (
     "query_id", "query", "messages", "task", "split", "model", "sample",
@@ -83,10 +83,8 @@ class SampleSet:
         return selection_weights(scores[among], n)
 
 
-def read_sample_sets(
-    table: pa.Table, needed: Mapping[str, int], *, agreement: Extract | None, proxy: str
-) -> tuple[list[Asked], list[dict[str, SampleSet]]]:
-    """Group a samples table by query and model.
+class SampleSets:
+    """A samples table by query and model: iterates over (query, its samples by model).
 
     Args:
         table: Samples table; models that are not needed are ignored.
@@ -94,24 +92,19 @@ def read_sample_sets(
         agreement: Keep samples by agreement of these answers ...
         proxy: ... or else by this column; not read for models that need one sample only.
 
-    Returns:
-        The queries [Q] in the order of the table, and per query the samples by model.
-
     Raises:
-        DataError: A sample is missing or recorded twice, a score or a token count is missing or
-            not finite, or a query changes within the table. Names the query and the model.
+        DataError: While iterating: a sample is missing or recorded twice, a score or a token
+            count is missing or not finite, or a query changes within the table. Names the query
+            and the model.
     """
-    reader = _Reader(table, needed, agreement, proxy)
-    queries, recorded = [], []
-    for query_id, rows in reader.rows().items():
-        queries.append(reader.asked(query_id, [row for group in rows.values() for row in group]))
-        recorded.append({m: reader.sample_set(query_id, m, rows.get(m, [])) for m in needed})
-    return queries, recorded
 
-
-class _Reader:
     def __init__(
-        self, table: pa.Table, needed: Mapping[str, int], agreement: Extract | None, proxy: str
+        self,
+        table: pa.Table,
+        needed: Mapping[str, int],
+        *,
+        agreement: Extract | None = None,
+        proxy: str = "proxy_score",
     ) -> None:
         columns = {*_COLUMNS, *(("response",) if agreement else (proxy,))}
         absent: list[Any] = [None] * table.num_rows
@@ -120,9 +113,19 @@ class _Reader:
         self._needed = needed
         self._agreement = agreement
         self._proxy = proxy
+        self._rows = self._group()
 
-    def rows(self) -> dict[str, dict[str, list[int]]]:
-        """Row numbers by query and model."""
+    def __len__(self) -> int:
+        """Number of queries."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[Asked, dict[str, SampleSet]]]:
+        """Queries in the order of the table."""
+        for query_id, rows in self._rows.items():
+            asked = self._asked(query_id, [row for group in rows.values() for row in group])
+            yield asked, {m: self._sample_set(query_id, m, rows.get(m, [])) for m in self._needed}
+
+    def _group(self) -> dict[str, dict[str, list[int]]]:
         rows: dict[str, dict[str, list[int]]] = {}
         keys = zip(self._columns["query_id"], self._columns["model"], strict=True)
         for row, (query_id, model) in enumerate(keys):
@@ -130,7 +133,7 @@ class _Reader:
                 rows.setdefault(query_id, {}).setdefault(model, []).append(row)
         return rows
 
-    def asked(self, query_id: str, rows: Sequence[int]) -> Asked:
+    def _asked(self, query_id: str, rows: Sequence[int]) -> Asked:
         for column in ("query", "messages", "task", "split"):
             said = {self._columns[column][row] for row in rows}
             if len(said) > 1:
@@ -141,7 +144,7 @@ class _Reader:
         prompt = query if messages is None else _prompt(query_id, messages)
         return Asked(query_id, query, prompt, task or "", split or "")
 
-    def sample_set(self, query_id: str, model: str, rows: Sequence[int]) -> SampleSet:
+    def _sample_set(self, query_id: str, model: str, rows: Sequence[int]) -> SampleSet:
         where = f"query {query_id!r}, model {model!r}"
         if len(rows) < self._needed[model]:
             raise DataError(f"{where}: {len(rows)} samples, {self._needed[model]} are needed")
@@ -169,7 +172,7 @@ class _Reader:
         codes: dict[Hashable, int] = {}
         answers = [self._agreement(self._columns["response"][row]) for row in rows]
         return np.array(
-            [NO_ANSWER if a is None else codes.setdefault(a, len(codes)) for a in answers],
+            [NO_ANSWER if a in (None, "") else codes.setdefault(a, len(codes)) for a in answers],
             dtype=np.intp,
         )
 

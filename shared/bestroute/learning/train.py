@@ -38,7 +38,7 @@ def train_router(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> MultiHeadRouter:
-    """Train one head per arm on match probabilities (paper, section 3.2).
+    """Train one head per arm on match probabilities (the paper's multi-head router).
 
     Every head minimises the mean cross-entropy with its soft labels plus l2 / 2 times the
     squared norm of its weights (`logistic.soft_logistic`). The same l2 serves all heads. Where

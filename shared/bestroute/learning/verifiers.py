@@ -92,9 +92,11 @@ class TextCheck(_Check):
             body = r"[\W_]+".join(map(re.escape, _words(answer, fold_case=False)))
             # As an answer, "a" ends its sentence; elsewhere it is an article.
             end = r"(?=\W*\Z)" if {*_words(answer)} <= _ARTICLES else r"(?!\w)"
-            found = re.search(rf"(?<!\w){body}{end}", sentence, flags)
-            if found and body:
-                return _stands_as_answer(sentence[: found.start()], sentence[found.end() :])
+            if body and any(
+                _stands_as_answer(sentence[: found.start()], sentence[found.end() :])
+                for found in re.finditer(rf"(?<!\w){body}{end}", sentence, flags)
+            ):
+                return True
         return False
 
     def _rivals(self, line: str) -> bool:

@@ -28,7 +28,9 @@ _CUE = re.compile(
     r"(?:\b(?:is|are|was|would be|should be|must be)\b|[:=])[*_\s:]*(?=([^\n`]+))",
     re.IGNORECASE,
 )
-_LEAD = re.compile(r"(yes|no|true|false)\b(?=\s*(?:[,;:!\n–—-]|\.(?!\s*\d)|$))", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(yes|no|true|false)\b(?=[*_\s]*(?:[,;:!–—-]|\.(?:[*_]|\s*$|\s+(?-i:[A-Z]))|$))", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(
     r"(?<!\bSt)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bMt)(?<!\bMrs)(?<!\b[A-Z])[.!?](?=\s)"
 )

@@ -69,22 +69,19 @@ class ClassifierReward(RewardModel):
         transformers = require("transformers", feature=_FEATURE, extra="torch")
         name = self._source["name_or_path"]
         options = {"revision": self._source["revision"], "trust_remote_code": trust_remote_code}
-        try:
-            config = transformers.AutoConfig.from_pretrained(name, **options)
-            if config.num_labels != 1:
-                raise ConfigError(
-                    f"{name} has {config.num_labels} logits; a reward model needs exactly one"
-                )
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-            self._model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-                name, config=config, use_safetensors=True, output_loading_info=True, **options
-            )
-        except (OSError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
+        config = self._pretrained(transformers.AutoConfig, **options)
+        if config.num_labels != 1:
             raise ConfigError(
-                f"{name} cannot be loaded as a reward model from safetensors: {error}"
-            ) from error
+                f"{name} has {config.num_labels} logits; a reward model needs exactly one"
+            )
+        self._tokenizer = self._pretrained(transformers.AutoTokenizer, **options)
+        self._model, report = self._pretrained(
+            transformers.AutoModelForSequenceClassification,
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
         if report["missing_keys"]:
             missing = ", ".join(sorted(report["missing_keys"])[:3])
             raise ConfigError(f"{name} has no weights for {missing}: its scores would be random")
@@ -96,6 +93,15 @@ class ClassifierReward(RewardModel):
         self._model.to(self._device).eval()
         if self._device == "cpu":
             self._model.float()  # half precision is slow there, and coarse
+
+    def _pretrained(self, kind: Any, **options: Any) -> Any:
+        name = self._source["name_or_path"]
+        try:
+            return kind.from_pretrained(name, **options)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{name} cannot be loaded as a reward model from safetensors: {error}"
+            ) from error
 
     def score(self, query: str, responses: Sequence[str]) -> Scores:
         """One logit a response [n]; comparable within the query only.
@@ -144,9 +150,11 @@ class ClassifierReward(RewardModel):
         _log.warning("out of memory: the batch size is now %d", self._batch_size)
 
     def _encode(self, query: str, response: str) -> Mapping[str, Any]:
-        tokens = self._tokens(query, response)
+        tokens: Mapping[str, Any] = self._tokens(query, response)
         # Cutting a text may shift its tokens by one or two, so look again.
         while (excess := len(tokens["input_ids"]) - self._max_tokens) > 0:
+            if not (query or response):
+                raise ScoreError(f"an empty pair has more than {self._max_tokens} tokens")
             query, response = self._cut(query, response, excess)
             tokens = self._tokens(query, response)
         return tokens

@@ -33,14 +33,11 @@ _GUARD = (
 _AGAIN = "Reply with the grade alone: one number from {low} to {high}."
 
 _PARALLEL = 16
+_NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d.]*\s?[-–]\s?\d)(?:\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?"
 _CUED = re.compile(
-    r"(?:score|rating|grade|verdict)\b[\s*_\"'`]*(?:is|of|[:=])?[\s*_\"'`\[(:]*"
-    r"(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?",
-    re.IGNORECASE,
+    r"\b(?:score|rating|grade)\b[\s*_\"'`]*(?:is|of|[:=])?[\s*_\"'`\[(:]*" + _NUMBER, re.IGNORECASE
 )
-_ALONE = re.compile(
-    r"[\s*_\"'`\[(]*(-?\d+(?:\.\d+)?)(?:\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?[\s*_\"'`\]).]*"
-)
+_ALONE = re.compile(r"[\s*_\"'`\[(]*" + _NUMBER + r"[\s*_\"'`\]).]*", re.IGNORECASE)
 
 
 class JudgeReward(RewardModel):
@@ -161,11 +158,9 @@ def parse_grade(reply: str, low: float, high: float) -> float | None:
         The grade, or `None` if there is none within the scale.
     """
     text = reply.rpartition("</think>")[2].strip()
-    found = (_CUED.findall(text) or [alone.groups() if (alone := _ALONE.fullmatch(text)) else ()])[
-        -1
-    ]
+    found = [*_CUED.finditer(text)] or [*filter(None, [_ALONE.fullmatch(text)])]
     if not found:
         return None
-    grade, of = found
+    grade, of = found[-1].groups()
     is_on_scale = low <= float(grade) <= high and (not of or float(of) == high)
     return float(grade) if is_on_scale else None

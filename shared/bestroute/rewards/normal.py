@@ -34,7 +34,7 @@ _CALENDAR = re.compile(
     re.IGNORECASE,
 )
 _CHOICE = re.compile(
-    r"(?:(?:option|choice)\s+)?(?:\(([A-Ja-j])\)|([A-J])(?:[.):](?=\s|$)|$)|([a-j])(?:\)(?=\s|$)|$))",
+    r"(?:(?i:option|choice)\s+)?(?:\(([A-Ja-j])\)|([A-J])(?:[.):](?=\s|$)|$)|([a-j])(?:\)(?=\s|$)|$))"
 )
 _NUMBER_WORDS = {
     word: str(value)

@@ -22,7 +22,7 @@ _OPTIONAL = {"length_weight", "length_bias", "length_range"}
 
 
 class MultiHeadRouter:
-    """One frozen encoder, one linear head per arm (paper, multi-head router).
+    """One frozen encoder, one linear head per arm (the paper fine-tunes the encoder too).
 
     Head (k, n) predicts the match probability Pr[quality(best-of-n of model k) >=
     quality(reference)]; the reference with n = 1 is 1 by definition and has no head.

@@ -22,10 +22,10 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generate import COUNTS, PARTS, recorded  # noqa: E402
+from generate import COUNTS, PARTS, messages_of, recorded  # noqa: E402
 from prompts import build  # noqa: E402
 
-from bestroute.learning.samples import read_samples, write_samples  # noqa: E402
+from bestroute.learning.samples import canonical, read_samples, write_samples  # noqa: E402
 from bestroute.learning.verifiers import verify  # noqa: E402
 
 DATA = HERE.parents[1] / "bestroute" / "data" / "demo_samples.parquet"
@@ -33,17 +33,19 @@ DATA = HERE.parents[1] / "bestroute" / "data" / "demo_samples.parquet"
 
 def scored_rows(partial: bool) -> list[dict[str, Any]]:
     """Rows of the samples table, prompt by prompt, with oracle scores."""
-    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    by_messages: dict[str, list[dict[str, Any]]] = {}
     for model in COUNTS:
         for row in recorded(PARTS / f"{model}.jsonl"):
-            by_prompt.setdefault(row["query_id"], []).append(row)
+            by_messages.setdefault(row["messages"], []).append(row)
     prompts = build()
-    whole = [p for p in prompts if len(by_prompt.get(p.id, ())) == sum(COUNTS.values())]
+    recordings = {p.id: by_messages.get(canonical(messages_of(p)), []) for p in prompts}
+    whole = [p for p in prompts if len(recordings[p.id]) == sum(COUNTS.values())]
     if len(whole) < len(prompts) and not partial:
         raise SystemExit(f"{len(prompts) - len(whole)} prompts are not recorded yet: generate.py")
     rows = []
     for prompt in track(whole, description="verifying"):
         shared = {
+            "query_id": prompt.id,
             "query": prompt.text,
             "task": prompt.family,
             "split": prompt.split,
@@ -51,7 +53,7 @@ def scored_rows(partial: bool) -> list[dict[str, Any]]:
         }
         rows += [
             {**row, **shared, "oracle_score": verify(prompt.check, row["response"])}
-            for row in by_prompt[prompt.id]
+            for row in recordings[prompt.id]
         ]
     return rows
 

@@ -1,7 +1,7 @@
 """Record the samples that `bestroute demo` runs on: real small LLMs, served on this machine.
 
 Resumable: every prompt's samples are appended to one JSON Lines part per model as they come, and
-a prompt that is there already is not asked again. The project's own sampler does the asking,
+messages that are there already are not asked again. The project's own sampler does the asking,
 through LiteLLM, against a local OpenAI-compatible server.
 
     pip install -e ".[demo,live]"
@@ -70,6 +70,11 @@ class TokenCounter:
             return len(json.load(response)["tokens"])
 
 
+def messages_of(prompt: DemoPrompt) -> list[dict[str, Any]]:
+    """What is asked: one user message, no system prompt of ours."""
+    return [{"role": "user", "content": prompt.text}]
+
+
 def rows_of(prompt: DemoPrompt, request: Request, drawn: Drawn, name: str) -> list[dict[str, Any]]:
     """Rows of the samples table; the end-of-turn token is billed like any other."""
     return [
@@ -92,9 +97,9 @@ def rows_of(prompt: DemoPrompt, request: Request, drawn: Drawn, name: str) -> li
 async def record(name: str, count: int, prompts: list[DemoPrompt], progress: Progress) -> None:
     """Record what is still missing of one model."""
     part = PARTS / f"{name}.jsonl"
-    done = {row["query_id"] for row in recorded(part)}
-    task = progress.add_task(name, total=len(prompts), completed=len(done))
-    missing = [prompt for prompt in prompts if prompt.id not in done]
+    done = {row["messages"] for row in recorded(part)}
+    missing = [prompt for prompt in prompts if canonical(messages_of(prompt)) not in done]
+    task = progress.add_task(name, total=len(prompts), completed=len(prompts) - len(missing))
     if not missing:
         return
     with running(name, PARALLEL) as base, part.open("a", encoding="utf-8") as output:
@@ -107,9 +112,9 @@ async def record(name: str, count: int, prompts: list[DemoPrompt], progress: Pro
         )
         sampler = Sampler(timeout=600, count_tokens=TokenCounter(base))
         for prompt in missing:
-            request = Request.build(prompt.text, {"max_tokens": prompt.max_tokens})
+            request = Request.build(messages_of(prompt), {"max_tokens": prompt.max_tokens})
             drawn = await sampler.draw(request, member, count)
-            if len(drawn.samples) < count:  # an empty answer is an answer: ask again, keep none
+            if len(drawn.samples) < count:  # the sampler keeps no empty answers
                 drawn.add(await sampler.draw(request, member, count))
             rows = rows_of(prompt, request, drawn, name)[:count]
             output.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -43,6 +43,7 @@ LETTER = TextCheck(accept=("a",))
         (PARIS, "If you ask me, it would be Paris."),
         (PARIS, "Paris (France)"),
         (PARIS, "1. Paris"),
+        (PARIS, 'The first word of "Paris sleeps at night" is "Paris".'),
         (GOLD, "The chemical symbol for gold is Au."),
         (AUSTEN, "Pride and Prejudice was written by Jane Austen."),
         (AUSTEN, "It was Jane Austen who wrote it."),

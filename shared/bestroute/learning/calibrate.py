@@ -1,0 +1,75 @@
+"""Calibration: the threshold that saves most for a tolerated drop, on queries set aside for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from bestroute.errors import ConfigError, DataError
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.curves import sweep
+from bestroute.learning.outcomes import Outcomes
+
+
+class Calibration(BaseModel):
+    """A threshold, and what it did on the calibration queries.
+
+    Attributes:
+        threshold: The threshold; above 1 is always-reference.
+        drop: Relative quality drop (q_ref - q) / q_ref; negative is a gain.
+        cost_cut: Share saved of what always-reference costs; 0 when that is free.
+        n_queries: Calibration queries.
+        promise: Whether the drop is certified for other queries: a point estimate never is.
+        note: What the figures do and do not say.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    threshold: float
+    drop: float
+    cost_cut: float
+    n_queries: int
+    promise: Literal[False] = False
+    note: str
+
+
+def pick_threshold(
+    match: Floats, estimated: Floats, outcomes: Outcomes, *, max_drop: float = 0.02
+) -> Calibration:
+    """The threshold of the smallest realised mean cost whose drop is at most `max_drop`.
+
+    Always-reference is among the candidates, so there is always an answer. Ties in cost go to
+    the smaller drop, then to the higher threshold.
+
+    Args:
+        match: The router's match probabilities [Q, A].
+        estimated: Estimated costs [Q, A] in $.
+        outcomes: What the arms were worth on the calibration queries.
+        max_drop: Largest relative drop against always-reference, in [0, 1].
+
+    Raises:
+        ConfigError: `max_drop` is out of range.
+        DataError: The shapes disagree, a match probability is NaN, or the reference's mean
+            quality is not positive: a relative drop then means nothing.
+    """
+    if not 0 <= max_drop <= 1:
+        raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
+    curve = sweep(match, estimated, outcomes)
+    quality, cost = curve.quality[-1], curve.cost[-1]  # the last threshold: always-reference
+    if quality <= 0:
+        raise DataError(f"the reference's mean quality is {quality:g}: no drop relative to it")
+    drops = (quality - curve.quality) / quality
+    allowed = np.flatnonzero(drops <= max_drop)
+    best = min(allowed, key=lambda t: (curve.cost[t], drops[t], -curve.thresholds[t]))
+    return Calibration(
+        threshold=float(curve.thresholds[best]),
+        drop=float(drops[best]),
+        cost_cut=float(1 - curve.cost[best] / cost) if cost > 0 else 0.0,
+        n_queries=len(outcomes),
+        note=(
+            f"a point estimate on {len(outcomes)} calibration queries: it carries no promise "
+            "for other queries"
+        ),
+    )

@@ -1,0 +1,307 @@
+"""The evaluation: a router at one threshold, beside every baseline at equal realised cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.curves import Curve, Frontier, Upgrades, mix_of, oracle, random_mix, sweep
+from bestroute.learning.outcomes import Outcomes
+
+COST_CUTS = (0.1, 0.2, 0.4, 0.6)
+"""Shares of always-reference's cost that are saved, as in the tables of arXiv 2506.22716."""
+
+_ROUTER, _MIX, _ORACLE = range(3)
+_LEADING = 3
+_TINY = 1e-12
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Interval(_Result):
+    """A figure and its bootstrap interval."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+class Row(_Result):
+    """One line of the table.
+
+    Attributes:
+        name: always_reference, random_mix, router, oracle, or `fixed:<model>:<n>`.
+        quality: Mean expected oracle score, with its bootstrap interval lo, hi.
+        cost_per_1k: Realised $ for 1,000 queries.
+        cost_cut: Share saved of what always-reference costs; 0 when that is free.
+    """
+
+    name: str
+    quality: float
+    quality_lo: float
+    quality_hi: float
+    cost_per_1k: float
+    cost_cut: float
+
+
+class Drops(_Result):
+    """Relative quality drops (q_ref - q) / q_ref at one cost cut.
+
+    `None` where nothing so cheap exists, or q_ref is not positive; negative means better than
+    the reference.
+    """
+
+    cost_cut: float
+    router: float | None
+    random_mix: float | None
+    oracle: float | None
+
+
+class Areas(_Result):
+    """Mean quality under the curve, from the sweep's cheapest point to always-reference."""
+
+    router: float
+    random_mix: float
+    oracle: float
+
+
+class Evaluation(_Result):
+    """What a router is worth on a set of queries.
+
+    Attributes:
+        n_queries: Queries.
+        threshold: The threshold played.
+        rows: always_reference, random_mix, router, oracle, then every other fixed arm; the
+            random mix and the oracle spend what the router spends.
+        router_minus_random_mix: Difference in quality at the router's cost; paired.
+        gap_recovered: (router - random mix) / (oracle - random mix); `None`, read "n/a", when
+            the interval of the denominator holds 0.
+        drops: The sweep's drops at `COST_CUTS`.
+        area: Areas under the cost-quality curves; `None` when the sweep saves nothing.
+        arm_shares: Share of the queries that each arm answers, by `name:n`.
+        level, resamples, seed: Of the bootstrap over queries.
+    """
+
+    n_queries: int
+    threshold: float
+    rows: tuple[Row, ...]
+    router_minus_random_mix: Interval
+    gap_recovered: Interval | None
+    drops: tuple[Drops, ...]
+    area: Areas | None
+    arm_shares: dict[str, float]
+    level: float
+    resamples: int
+    seed: int
+
+    def row(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        found = {row.name: row for row in self.rows}
+        return found[name]
+
+    @property
+    def verdict(self) -> str:
+        """The comparison with the random mix, in words."""
+        gain, level = self.router_minus_random_mix, f"{self.level:.0%} interval"
+        if gain.lo > 0:
+            words = "better than"
+        else:
+            words = "worse than" if gain.hi < 0 else "not distinguishable from"
+        text = (
+            f"At a cost cut of {self.row('router').cost_cut:.0%} the router is {words} a random "
+            f"mix of fixed arms: {gain.value:+.3f} in quality ({level} {gain.lo:+.3f} to "
+            f"{gain.hi:+.3f}, {self.n_queries} queries); "
+        )
+        if (gap := self.gap_recovered) is None:
+            return text + "gap to the oracle recovered: n/a."
+        return text + (
+            f"gap to the oracle recovered: {gap.value:.0%} ({level} {gap.lo:.0%} to {gap.hi:.0%})."
+        )
+
+
+def evaluate(
+    match: Floats,
+    estimated: Floats,
+    outcomes: Outcomes,
+    threshold: float,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compare the router with always-reference, the random mix, the oracle and fixed arms.
+
+    Decisions are made on estimated costs and charged the realised ones. Intervals resample the
+    queries; everything that looks at outcomes, the mix's hull and the oracle included, is built
+    anew on every resample.
+
+    Args:
+        match: The router's match probabilities [Q, A].
+        estimated: Estimated costs [Q, A] in $.
+        outcomes: What the arms were worth on queries that the router was not trained on.
+        threshold: The router's threshold, picked elsewhere.
+        resamples: Bootstrap resamples.
+        level: Level of the intervals.
+        seed: Seed of the bootstrap.
+        progress: Called with the number of resamples done and of all resamples.
+
+    Raises:
+        DataError: The shapes disagree, or a match probability is NaN.
+    """
+    played = sweep(match, estimated, outcomes, [threshold])
+    choice = played.choices[0]
+    point, drawn = _bootstrap(outcomes, choice, resamples, seed, progress)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    lo, hi = np.quantile(drawn, tails, axis=0)
+    curve = sweep(match, estimated, outcomes)
+    shares = np.bincount(choice, minlength=len(outcomes.arms)) / len(outcomes)
+    return Evaluation(
+        n_queries=len(outcomes),
+        threshold=threshold,
+        rows=_rows(outcomes, float(played.cost[0]), point, lo, hi),
+        router_minus_random_mix=_interval(
+            point[_ROUTER] - point[_MIX], drawn[:, _ROUTER] - drawn[:, _MIX], tails
+        ),
+        gap_recovered=_gap_recovered(point, drawn, tails),
+        drops=_drops(outcomes, curve),
+        area=_areas(outcomes, curve),
+        arm_shares={str(a): float(s) for a, s in zip(outcomes.arms, shares, strict=True) if s},
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _bootstrap(
+    outcomes: Outcomes,
+    choice: NDArray[np.intp],
+    resamples: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Floats, Floats]:
+    """Qualities [3 + A] of router, random mix, oracle and all arms; and [resamples, 3 + A]."""
+    count = len(outcomes)
+    cost = outcomes.cost[np.arange(count), choice]
+    quality = outcomes.quality[np.arange(count), choice]
+    upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
+
+    def measure(weights: Floats) -> Floats:
+        arms = weights @ outcomes.quality
+        budget = float(weights @ cost)
+        mix = mix_of(weights @ outcomes.cost, arms)
+        best = upgrades.frontier(weights)
+        return np.array([weights @ quality, _spend(mix, budget), _spend(best, budget), *arms])
+
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((resamples, _LEADING + len(outcomes.arms)))
+    for done in range(resamples):
+        resample = rng.integers(count, size=count)
+        drawn[done] = measure(np.bincount(resample, minlength=count) / count)
+        if progress is not None:
+            progress(done + 1, resamples)
+    return measure(np.full(count, 1 / count)), drawn
+
+
+def _spend(frontier: Frontier, budget: float) -> float:
+    """Quality for a budget; one that buys nothing is raised to the cheapest corner.
+
+    A router may be cheaper than every fixed arm (each query has its own cheapest arm): then the
+    random mix is given the difference.
+    """
+    return float(frontier.at(max(budget, frontier.cost[0])))
+
+
+def _rows(
+    outcomes: Outcomes, budget: float, quality: Floats, lo: Floats, hi: Floats
+) -> tuple[Row, ...]:
+    costs = outcomes.cost.mean(axis=0)
+    reference = outcomes.reference_index
+
+    def row(name: str, column: int, cost: float) -> Row:
+        return Row(
+            name=name,
+            quality=float(quality[column]),
+            quality_lo=float(lo[column]),
+            quality_hi=float(hi[column]),
+            cost_per_1k=1000 * cost,
+            cost_cut=1 - cost / float(costs[reference]) if costs[reference] > 0 else 0.0,
+        )
+
+    fixed = [
+        row(f"fixed:{arm}", _LEADING + column, float(costs[column]))
+        for column, arm in enumerate(outcomes.arms)
+        if column != reference
+    ]
+    return (
+        row("always_reference", _LEADING + reference, float(costs[reference])),
+        row("random_mix", _MIX, max(budget, float(costs.min()))),
+        row("router", _ROUTER, budget),
+        row("oracle", _ORACLE, budget),
+        *fixed,
+    )
+
+
+def _interval(value: float, drawn: Floats, tails: list[float]) -> Interval:
+    lo, hi = np.nanquantile(drawn, tails)
+    return Interval(value=float(value), lo=float(lo), hi=float(hi))
+
+
+def _gap_recovered(point: Floats, drawn: Floats, tails: list[float]) -> Interval | None:
+    gap, gaps = point[_ORACLE] - point[_MIX], drawn[:, _ORACLE] - drawn[:, _MIX]
+    if min(gap, _interval(gap, gaps, tails).lo) <= _TINY:
+        return None
+    won, wins = point[_ROUTER] - point[_MIX], drawn[:, _ROUTER] - drawn[:, _MIX]
+    ratios = np.divide(wins, gaps, out=np.full_like(wins, np.nan), where=gaps > _TINY)
+    return _interval(won / gap, ratios, tails)
+
+
+def _drops(outcomes: Outcomes, curve: Curve) -> tuple[Drops, ...]:
+    reference = outcomes.reference_index
+    full = float(outcomes.cost[:, reference].mean())
+    best = float(outcomes.quality[:, reference].mean())
+
+    def drop(quality: Floats) -> float | None:
+        if best <= 0 or full <= 0 or np.isnan(quality):
+            return None
+        return float((best - quality) / best)
+
+    mix, top = random_mix(outcomes), oracle(outcomes)
+    return tuple(
+        Drops(
+            cost_cut=cut,
+            router=drop(curve.at(full * (1 - cut))),
+            random_mix=drop(mix.at(full * (1 - cut))),
+            oracle=drop(top.at(full * (1 - cut))),
+        )
+        for cut in COST_CUTS
+    )
+
+
+def _areas(outcomes: Outcomes, curve: Curve) -> Areas | None:
+    mix, top = random_mix(outcomes), oracle(outcomes)
+    low = max(float(curve.cost.min()), float(mix.cost[0]))
+    high = float(outcomes.cost[:, outcomes.reference_index].mean())
+    if high <= low:
+        return None
+
+    def area(at: Callable[[Floats], Floats], corners: Floats) -> float:
+        cost = np.unique(np.clip([low, *corners, high], low, high))
+        quality = at(cost)
+        return float(np.diff(cost) @ (quality[1:] + quality[:-1]) / 2 / (high - low))
+
+    return Areas(
+        router=area(curve.at, curve.cost),
+        random_mix=area(mix.at, mix.cost),
+        oracle=area(top.at, top.cost),
+    )

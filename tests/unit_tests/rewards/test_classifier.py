@@ -1,0 +1,217 @@
+"""A sequence-classification reward model: a tiny real one, made here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from bestroute.errors import ArtifactError, ConfigError, ScoreError
+from bestroute.rewards import ClassifierReward, load_reward
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz", "user", "assistant"]
+QUERY = "a b c"
+RESPONSES = ["d e f g h i j", "k", "l m n", "o p q r s t u v w", "x y", "d"]
+
+
+def save_model(folder: Path, *, labels: int = 1, weight: float | None = None) -> Path:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64, num_labels=labels,
+        initializer_range=1.0,
+    )  # fmt: skip
+    model = BertForSequenceClassification(config)
+    if weight is not None:
+        torch.nn.init.constant_(model.classifier.weight, weight)
+    model.save_pretrained(folder)
+    tokenizer(folder)
+    return folder
+
+
+def tokenizer(folder: Path, chat_template: str | None = None) -> None:
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, "[UNK]"))
+    raw.normalizer = normalizers.Lowercase()
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
+        sep_token="[SEP]", chat_template=chat_template,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("reward"))
+
+
+@pytest.fixture
+def reward(folder: Path) -> ClassifierReward:
+    return ClassifierReward(str(folder), device="cpu", batch_size=4)
+
+
+def scores_alone(reward: ClassifierReward, query: str, responses: list[str]) -> list[float]:
+    return [float(reward.score(query, [response])[0]) for response in responses]
+
+
+def test_scores_are_the_models_logits(folder: Path, reward: ClassifierReward) -> None:
+    model = BertForSequenceClassification.from_pretrained(folder).eval()
+    ids = torch.tensor([[2, *map(WORDS.index, "abc"), 3, *map(WORDS.index, "de"), 3]])
+    types = torch.tensor([[0] * 5 + [1] * 3])
+    with torch.inference_mode():
+        logit = model(input_ids=ids, token_type_ids=types).logits.item()
+    assert reward.score("a b c", ["d e"]).tolist() == pytest.approx([logit], abs=1e-5)
+
+
+def test_a_batch_scores_as_each_alone(reward: ClassifierReward) -> None:
+    batched = reward.score(QUERY, RESPONSES)
+    assert batched.dtype == np.float64
+    assert batched.tolist() == pytest.approx(scores_alone(reward, QUERY, RESPONSES), abs=1e-5)
+    assert np.ptp(batched) > 0.1  # a constant would pass for anything
+
+
+def test_order_does_not_matter(reward: ClassifierReward) -> None:
+    forward, backward = reward.score(QUERY, RESPONSES), reward.score(QUERY, RESPONSES[::-1])
+    assert backward[::-1].tolist() == pytest.approx(forward.tolist(), abs=1e-5)
+
+
+def test_pairs_of_several_queries(reward: ClassifierReward) -> None:
+    pairs = [(query, response) for query in ("a", "b c d") for response in RESPONSES]
+    expected = [reward.score(query, [response])[0] for query, response in pairs]
+    assert reward.score_many(pairs).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_responses_no_scores(reward: ClassifierReward) -> None:
+    assert reward.score(QUERY, []).shape == (0,)
+
+
+def test_batches_hold_pairs_of_like_length(
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = watch(reward, monkeypatch)
+    reward.score("a", ["b", "b c d e f g h", "b", "b c d e f g h"] * 2)
+    assert shapes == [(4, 11), (4, 5)]
+
+
+def watch(
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch, memory: float = float("inf")
+) -> list[tuple[int, ...]]:
+    """Shapes of the batches that pass; larger ones than `memory` do not fit."""
+    shapes: list[tuple[int, ...]] = []
+    forward = BertForSequenceClassification.forward
+
+    def limited(self: Any, **inputs: Any) -> Any:
+        if len(inputs["input_ids"]) > memory:
+            raise torch.cuda.OutOfMemoryError("too much")
+        shapes.append(tuple(inputs["input_ids"].shape))
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(BertForSequenceClassification, "forward", limited)
+    return shapes
+
+
+def test_out_of_memory_halves_the_batch_for_good(
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = reward.score(QUERY, RESPONSES)
+    shapes = watch(reward, monkeypatch, memory=1)
+    assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert {size for size, _ in shapes} == {1}
+    watch(reward, monkeypatch, memory=0)
+    with pytest.raises(ScoreError, match="out of memory"):
+        reward.score(QUERY, RESPONSES)
+
+
+def test_too_long_a_pair_loses_its_query_first_then_the_responses_beginning(folder: Path) -> None:
+    short = ClassifierReward(str(folder), device="cpu", max_tokens=16)
+    whole = ClassifierReward(str(folder), device="cpu", max_tokens=64)
+    # Room for 16 - 3 special tokens, of which the query keeps at least 4.
+    for query, response, kept_query, kept_response in [
+        ("a b c d " * 5, "x y z", "c d a b c d a b c d", "x y z"),
+        ("a b c d " * 5, "x y z " * 12, "a b c d", "x y z x y z x y z"),
+        ("a b", "x y z " * 12, "a b", "y z x y z x y z x y z"),
+        ("a b c d " * 5, "", "d a b c d a b c d a b c d", ""),
+    ]:
+        expected = whole.score(kept_query, [kept_response])
+        assert short.score(query, [response]).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_chat_template_is_used(folder: Path, tmp_path: Path) -> None:
+    BertForSequenceClassification.from_pretrained(folder).save_pretrained(tmp_path)
+    tokenizer(tmp_path, "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}")
+    templated = ClassifierReward(str(tmp_path), device="cpu", max_tokens=12)
+    model = BertForSequenceClassification.from_pretrained(folder).eval()
+    ids = [WORDS.index(word) for word in "user a b assistant c".split()]
+    with torch.inference_mode():
+        logit = model(input_ids=torch.tensor([ids])).logits.item()
+    assert templated.score("a b", ["c"]).tolist() == pytest.approx([logit], abs=1e-5)
+    assert np.isfinite(templated.score("a " * 99, ["c " * 99])).all()
+
+
+def test_nan_is_an_error(tmp_path: Path) -> None:
+    broken = ClassifierReward(str(save_model(tmp_path, weight=float("nan"))), device="cpu")
+    with pytest.raises(ScoreError, match="NaN"):
+        broken.score(QUERY, RESPONSES)
+
+
+def test_more_than_one_logit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="2 logits"):
+        ClassifierReward(str(save_model(tmp_path, labels=2)))
+
+
+def test_a_model_without_a_trained_head_is_refused(folder: Path, tmp_path: Path) -> None:
+    model = BertForSequenceClassification.from_pretrained(folder)
+    model.bert.save_pretrained(tmp_path)
+    tokenizer(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="random"):
+        ClassifierReward(str(tmp_path))
+
+
+@pytest.fixture
+def pickled(folder: Path, tmp_path: Path) -> Iterator[Path]:
+    model = BertForSequenceClassification.from_pretrained(folder)
+    model.config.save_pretrained(tmp_path)
+    tokenizer(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    yield tmp_path
+
+
+def test_pickled_weights_are_refused(pickled: Path) -> None:
+    with pytest.raises(ConfigError, match="safetensors"):
+        ClassifierReward(str(pickled))
+
+
+def test_an_absent_model_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        ClassifierReward(str(tmp_path / "nothing"))
+
+
+def test_it_can_be_saved_and_built_again(folder: Path, reward: ClassifierReward) -> None:
+    config = json.loads(json.dumps(reward.config()))
+    built = load_reward({**config, "trust_remote_code": True})
+    assert built.score(QUERY, RESPONSES).tolist() == pytest.approx(
+        reward.score(QUERY, RESPONSES).tolist(), abs=1e-5
+    )
+    assert "trust_remote_code" not in config
+
+
+@pytest.mark.parametrize("damage", [{"name_or_path": None}, {"revision": 3}, {"max_tokens": "x"}])
+def test_damaged_descriptions_are_refused(
+    reward: ClassifierReward, damage: dict[str, object]
+) -> None:
+    with pytest.raises(ArtifactError, match="damaged"):
+        load_reward({**reward.config(), **damage})
