@@ -96,12 +96,12 @@ class Upgrades:
         order = np.argsort(-extra[:, 1] / extra[:, 0], kind="stable")
         return cls(first[:, 0], first[:, 1], query[order], extra[order, 0], extra[order, 1])
 
-    def frontier(self, weights: Floats) -> Frontier:
-        """The frontier of a population in which the queries have these weights [Q], sum 1."""
-        share = weights[self.query]
-        start = np.array([weights @ self.cost, weights @ self.quality])
-        added = np.cumsum([share * self.extra_cost, share * self.extra_quality], axis=1)
-        cost, quality = np.hstack([start[:, None], start[:, None] + added])
+    def frontier(self, counts: Floats) -> Frontier:
+        """The frontier of a population that holds each query so many times [Q]."""
+        times, total = counts[self.query], counts.sum()
+        added = np.cumsum([times * self.extra_cost, times * self.extra_quality], axis=1)
+        start = np.array([[counts @ self.cost], [counts @ self.quality]])
+        cost, quality = np.hstack([start, start + added]) / total
         return Frontier(cost, quality)
 
 
@@ -158,12 +158,13 @@ def oracle(outcomes: Outcomes) -> Frontier:
 
     Over exact expectations, not over realised draws: no router can do better in expectation.
     """
-    upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
-    return upgrades.frontier(np.full(len(outcomes), 1 / len(outcomes)))
+    return Upgrades.of(outcomes.cost, outcomes.quality).frontier(np.ones(len(outcomes)))
 
 
 def _interpolate(at: ArrayLike, cost: Floats, quality: Floats) -> Floats:
     wanted = np.asarray(at, dtype=np.float64)
+    # a mean that was summed in another order is still the cheapest point
+    wanted = np.where(np.isclose(wanted, cost[0], rtol=1e-9, atol=0), cost[0], wanted)
     return np.asarray(np.interp(wanted, cost, quality, left=np.nan), dtype=np.float64)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from bestroute.errors import ConfigError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.curves import Curve, Frontier, Upgrades, mix_of, oracle, random_mix, sweep
 from bestroute.learning.outcomes import Outcomes
@@ -157,8 +158,11 @@ def evaluate(
         progress: Called with the number of resamples done and of all resamples.
 
     Raises:
+        ConfigError: There is no resample, or the level is not between 0 and 1.
         DataError: The shapes disagree, or a match probability is NaN.
     """
+    if resamples < 1 or not 0 < level < 1:
+        raise ConfigError(f"{resamples} resamples at level {level}: no interval")
     played = sweep(match, estimated, outcomes, [threshold])
     choice = played.choices[0]
     point, drawn = _bootstrap(outcomes, choice, resamples, seed, progress)
@@ -196,21 +200,22 @@ def _bootstrap(
     quality = outcomes.quality[np.arange(count), choice]
     upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
 
-    def measure(weights: Floats) -> Floats:
-        arms = weights @ outcomes.quality
-        budget = float(weights @ cost)
-        mix = mix_of(weights @ outcomes.cost, arms)
-        best = upgrades.frontier(weights)
-        return np.array([weights @ quality, _spend(mix, budget), _spend(best, budget), *arms])
+    def measure(counts: Floats) -> Floats:
+        arms = counts @ outcomes.quality / count
+        budget = float(counts @ cost) / count
+        mix = mix_of(counts @ outcomes.cost / count, arms)
+        best = upgrades.frontier(counts)
+        router = counts @ quality / count
+        return np.array([router, _spend(mix, budget), _spend(best, budget), *arms])
 
     rng = np.random.default_rng(seed)
     drawn = np.empty((resamples, _LEADING + len(outcomes.arms)))
     for done in range(resamples):
         resample = rng.integers(count, size=count)
-        drawn[done] = measure(np.bincount(resample, minlength=count) / count)
+        drawn[done] = measure(np.bincount(resample, minlength=count).astype(np.float64))
         if progress is not None:
             progress(done + 1, resamples)
-    return measure(np.full(count, 1 / count)), drawn
+    return measure(np.ones(count)), drawn
 
 
 def _spend(frontier: Frontier, budget: float) -> float:
@@ -235,7 +240,7 @@ def _rows(
             quality_lo=float(lo[column]),
             quality_hi=float(hi[column]),
             cost_per_1k=1000 * cost,
-            cost_cut=1 - cost / float(costs[reference]) if costs[reference] > 0 else 0.0,
+            cost_cut=_clean(1 - cost / float(costs[reference])) if costs[reference] > 0 else 0.0,
         )
 
     fixed = [
@@ -254,7 +259,12 @@ def _rows(
 
 def _interval(value: float, drawn: Floats, tails: list[float]) -> Interval:
     lo, hi = np.nanquantile(drawn, tails)
-    return Interval(value=float(value), lo=float(lo), hi=float(hi))
+    return Interval(value=_clean(value), lo=_clean(lo), hi=_clean(hi))
+
+
+def _clean(difference: float) -> float:
+    """A difference without the noise of summation, which would give 0 a sign."""
+    return round(float(difference), 12) + 0.0
 
 
 def _gap_recovered(point: Floats, drawn: Floats, tails: list[float]) -> Interval | None:

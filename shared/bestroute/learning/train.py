@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bestroute.errors import DataError
+from bestroute.errors import ConfigError, DataError
 from bestroute.learning.logistic import log_loss, soft_logistic
 from bestroute.pool import Arm
 from bestroute.routers.base import Floats
@@ -54,7 +54,7 @@ def train_router(
         arms: The arms, in the order of the columns; the reference with n = 1 among them.
         reference: Name of the reference model.
         encoder: The encoder; it stays as it is.
-        l2: Strength of the penalty.
+        l2: Strength of the penalty, above 0.
         groups: What each query [B] must not be separated from in cross-validation, such as
             the scenario that several questions share.
         output_tokens: Mean completion tokens of one sample [B, arms], NaN where unknown; with
@@ -65,9 +65,14 @@ def train_router(
     Raises:
         DataError: Labels, groups or output tokens have the wrong shape, hold NaN, or values
             that are impossible; fewer than two queries.
-        ConfigError: The arms lack the reference, or name an arm twice.
+        ConfigError: The arms lack the reference, hold nothing else, or name an arm twice; an
+            l2 that is not above 0.
     """
     headed, model_column = columns(arms, reference)
+    if not len(headed):
+        raise ConfigError("there is no arm to train but the reference")
+    if l2 is not None and not l2 > 0:
+        raise ConfigError(f"l2 must be above 0, not {l2}")
     labels = _labels(labels, len(queries), len(arms))[:, headed]
     raw = raw_inputs(queries, encoder)
     heads = _unfitted(raw, encoder.dimension)

@@ -19,15 +19,17 @@ _SHORT = 8  # words
 _LONGEST_PREDICATE = 5  # words
 
 _FENCE = re.compile(r"```([\w+#-]*)[^\n]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
+_PROGRAM = re.compile(r"^(?:import \w|from [\w.]+ import\b|def \w+\(|class \w+[:(])", re.MULTILINE)
 _PROSE_TAGS = {"text", "txt", "plaintext", "markdown", "md", "latex", "tex", "math"}
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _HASHES = re.compile(r"^\s*####\s+(\S[^\n]*)", re.MULTILINE)
 _CUE = re.compile(
-    r"\b(?:answers?|(?:correct|right|best) (?:option|choice))\b[*_\s]*"
+    r"\b(?:answers?|(?:correct|right|best) (?:option|choice))\b[*_\"\s]*"
     r"(?:(?:to|for|of)\b[^\n.:=`]{0,80}?)?"
     r"(?:\b(?:is|are|was|would be|should be|must be)\b|[:=])[*_\s:]*(?=([^\n`]+))",
     re.IGNORECASE,
 )
+_LAST_LINE = re.compile(r"\n\s*A:[ \t]*([^\n]+)\Z")
 _LEAD = re.compile(
     r"(yes|no|true|false)\b(?=[*_\s]*(?:[,;:!–—-]|\.(?:[*_]|\s*$|\s+(?-i:[A-Z]))|$))", re.IGNORECASE
 )
@@ -43,6 +45,7 @@ _SUBJECT = re.compile(
 )
 _BOLD = re.compile(r"\*\*([^*\n]+[^*\n:])\*\*(?!\s*:)")
 _MARKER = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+", re.MULTILINE)
+_JSON = json.JSONDecoder(strict=False)  # models write line breaks into strings
 _ANSWER_KEYS = ("final_answer", "answer")
 _ASIDES = {"reasoning", "explanation", "thought", "thoughts", "rationale", "steps", "confidence"}
 
@@ -55,7 +58,7 @@ class _Block(NamedTuple):
 def extract_answer(text: str) -> str | None:
     r"""The normal form of the answer that a response gives; equal forms agree.
 
-    In this order: the whole response as JSON; the last `\boxed{}`, `#### x`, or
+    In this order: the whole response as JSON or bare Python; the last `\boxed{}`, `#### x`, or
     "answer is x" / "Answer: x"; the longest code block (Python through its syntax tree) or
     JSON; JSON within prose; a leading yes, no, number or choice; a short answer; the last
     words in bold, or the last number, of longer prose; else its words. Hidden reasoning up to
@@ -72,10 +75,12 @@ def extract_answer(text: str) -> str | None:
     whole = _parse(text)
     if whole is not None:
         return _from_json(whole)
+    if not blocks and _PROGRAM.search(prose):
+        return normal_code(prose, "python")
     for stated in (_boxed(prose), _hashes(prose), _cued(prose)):
         if stated:
             return stated
-    return _from_blocks(blocks) or _from_json(_embedded(prose)) or _from_prose(prose) or None
+    return _from_blocks(blocks) or _embedded(prose) or _from_prose(prose) or None
 
 
 def _split(text: str) -> tuple[str, list[_Block]]:
@@ -84,8 +89,9 @@ def _split(text: str) -> tuple[str, list[_Block]]:
 
     def take(found: re.Match[str]) -> str:
         language, source = found[1].lower(), found[2].strip()
-        is_line = not language and "\n" not in source and _parse(source) is None
-        if language in _PROSE_TAGS or is_line or not source:
+        is_line = not language and "\n" not in source
+        is_prose = language in _PROSE_TAGS or language == "json" or is_line
+        if not source or (is_prose and _parse(source) is None):
             return f"\n{source}\n"
         blocks.append(_Block(language, source))
         return "\n`\n"
@@ -113,7 +119,9 @@ def _hashes(prose: str) -> str:
 
 
 def _cued(prose: str) -> str:
-    for value in reversed(_CUE.findall(prose)):
+    for value in [*_LAST_LINE.findall(prose), *reversed(_CUE.findall(prose))]:
+        if value.startswith('"'):  # JSON too broken to parse
+            value = value.strip('"{}, ')
         if answer := _from_prose(_clause(value)):
             return answer
     return ""
@@ -140,19 +148,21 @@ def _parse(text: str) -> Any:
     if not text.startswith(("{", "[")):
         return None
     try:
-        return json.loads(text)
+        return _JSON.decode(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _embedded(prose: str) -> Any:
+def _embedded(prose: str) -> str:
+    """JSON within prose; `{}` may be anything there."""
     start = prose.find("{")
     if start < 0:
-        return None
+        return ""
     try:
-        return json.JSONDecoder().raw_decode(prose, start)[0] or None
+        data = _JSON.raw_decode(prose, start)[0]
     except (ValueError, RecursionError):
-        return None
+        return ""
+    return _from_json(data) if data else ""
 
 
 def _from_json(data: Any) -> str:
@@ -163,7 +173,7 @@ def _from_json(data: Any) -> str:
                 answer = data[keys[name]]
                 return normal_json(answer) if isinstance(answer, dict | list) else _leaf(answer)
         data = {key: data[key] for name, key in keys.items() if name not in _ASIDES}
-    return normal_json(data) if data else ""
+    return normal_json(data)
 
 
 def _leaf(value: Any) -> str:

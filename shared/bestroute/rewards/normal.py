@@ -28,11 +28,14 @@ _NUMBER = re.compile(
 _SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _ALGEBRA = re.compile(r"[+*^\\<>{}≤≥√π]|\w\(|\b[a-z]\s*[-/]")
-_NAME_BEFORE = re.compile(r"\b[^\W\d_a-z]\w*\s+$")
-_CALENDAR = re.compile(
-    r"\s*(?:[ap]\.?m\b|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)",
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_DATE = re.compile(
+    r"(?<![\w/.-])\d{1,4}([/.-])\d{1,2}\1\d{1,4}(?![\w/-])|(?<![\w:])\d{1,2}:\d{2}(?!\d)"
+    rf"|\b{_MONTH}[a-z]*\.? \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b",
     re.IGNORECASE,
 )
+_NAME_BEFORE = re.compile(r"\b[^\W\d_a-z]\w*\s+$")
+_CALENDAR = re.compile(rf"\s*(?:[ap]\.?m\b|{_MONTH}|mon|tue|wed|thu|fri|sat|sun)", re.IGNORECASE)
 _CHOICE = re.compile(
     r"(?:(?i:option|choice)\s+)?(?:\(([A-Ja-j])\)|([A-J])(?:[.):](?=\s|$)|$)|([a-j])(?:\)(?=\s|$)|$))"
 )
@@ -43,6 +46,7 @@ _NUMBER_WORDS = {
         "fifteen sixteen seventeen eighteen nineteen twenty".split()
     )
 }
+_OPENING = ("[", "{", "(")  # an empty list is an answer, though it has no words
 _ARTICLES = {"a", "an", "the"}
 _ENDS = ".,;:!?\"'()[]{}<>`*~_$€£¥% "
 _COMMENT = re.compile(r"^\s*(?:#|//|--).*$", re.MULTILINE)
@@ -58,7 +62,9 @@ def normal_text(text: str) -> str:
     if choice := choice_letter(plain):
         return choice
     number = lone_number(plain)
-    return number if number is not None else _words(plain)
+    if number is not None:
+        return number
+    return _words(plain) or ("".join(plain.split()).rstrip(".") if plain[:1] in _OPENING else "")
 
 
 def choice_letter(text: str) -> str | None:
@@ -80,10 +86,13 @@ def lone_number(text: str) -> str | None:
 
 
 def last_number(text: str) -> str | None:
-    """The value of the last number of a text."""
+    """The value of the last number of a text; a date or a time counts as one, in its words."""
     plain = _plain(text)
-    found = list(_NUMBER.finditer(plain))
-    return _value(found[-1], plain) if found else None
+    date = max(_DATE.finditer(plain), key=lambda found: found.end(), default=None)
+    number = max(_NUMBER.finditer(plain), key=lambda found: found.end(), default=None)
+    if date and (number is None or number.end() <= date.end()):
+        return _words(date[0])
+    return _value(number, plain) if number else None
 
 
 def normal_json(data: Any) -> str:

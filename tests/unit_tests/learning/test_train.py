@@ -12,7 +12,8 @@ from bestroute.learning.logistic import log_loss, soft_logistic
 from bestroute.learning.train import L2_GRID, train_router
 from bestroute.pool import Arm
 from bestroute.routers import StaticEncoder
-from bestroute.routers.heads import sigmoid
+from bestroute.routers.features import FEATURE_NAMES
+from bestroute.routers.heads import raw_inputs, sigmoid
 
 ARMS = (Arm("small", 1), Arm("small", 3), Arm("big", 1))
 ENCODER = StaticEncoder()
@@ -114,6 +115,27 @@ def test_output_tokens_follow_the_query_and_the_model():
         assert np.abs(np.log(predicted[:, column] / tokens[:, column])).max() < 0.5
 
 
+def test_output_tokens_are_means_not_medians():
+    queries, labels = easy_and_hard(400)
+    draws = np.exp(np.random.default_rng(0).normal(4, 1, size=400))
+    tokens = np.tile(draws[:, None], (1, 3))
+    router = train_router(
+        queries, labels, ARMS, "big", encoder=ENCODER, l2=10.0, output_tokens=tokens
+    )
+    predicted = router.predict(queries).output_tokens
+    assert predicted[:, 0].mean() == pytest.approx(draws.mean(), rel=0.05)
+    assert draws.mean() > 1.4 * np.median(draws)
+
+
+def test_the_embedding_weighs_as_much_as_the_surface_features():
+    queries, labels = easy_and_hard(100)
+    router = train_router(queries, labels, ARMS, "big", encoder=ENCODER, l2=1.0)
+    inputs = router.heads.standardise(raw_inputs(queries, ENCODER))
+    variance = inputs.var(axis=0)
+    assert variance[: ENCODER.dimension].sum() == pytest.approx(len(FEATURE_NAMES), rel=0.01)
+    assert variance[ENCODER.dimension :].max() <= 1 + 1e-9
+
+
 def test_impossible_data_is_refused():
     queries, labels = easy_and_hard(10)
 
@@ -141,6 +163,10 @@ def test_impossible_data_is_refused():
         train_router(["one"], labels[:1], ARMS, "big", encoder=ENCODER)
     with pytest.raises(ConfigError, match="huge"):
         train_router(queries, labels, ARMS, "huge", encoder=ENCODER)
+    with pytest.raises(ConfigError, match="l2"):
+        train(labels, l2=0.0)
+    with pytest.raises(ConfigError, match="no arm"):
+        train_router(queries, labels[:, 2:], ARMS[2:], "big", encoder=ENCODER)
 
 
 @settings(max_examples=40, deadline=None)

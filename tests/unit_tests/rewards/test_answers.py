@@ -39,6 +39,9 @@ FORTY_TWO = [
     "```python\nprint(6 * 7)  # the answer is 41\n```\nThe answer is 42.",
     '{"reasoning": "7 by 6", "answer": 42}',
     '```json\n{"answer": "42"}\n```',
+    '{\n"reasoning": "6 by\n7",\n"answer": "42"\n}',
+    '```json\n{"reasoning": "the "six" by 7",\n"answer": "42 apples"}\n```',
+    "Q: what is 6 times 7?\nA: 42",
 ]
 ALIKE = [
     FORTY_TWO,
@@ -50,6 +53,9 @@ ALIKE = [
     ["Paris", "paris.", "**Paris**", "It is Paris.", "The capital of France is Paris.",
      "The capital of France is Paris. It lies on the Seine and is a very old town.",
      "The answer is Paris because it is the capital."],
+    ["05/31/2021", "Two days before 06/02/2021 is 05/31/2021 as May has 31 days, so 05/31/2021.",
+     "Explain: tomorrow is 06/01/2021.\nA: 05/31/2021"],
+    ["May 31, 2021", "Two days before the second of June in that year it was May 31, 2021."],
     ["St. Louis", "The answer is St. Louis."],
     ["S\u00e3o Paulo", "Sao Paulo"],
     ["cat", "A cat", "The cat."],
@@ -58,6 +64,8 @@ ALIKE = [
      "The correct option is B", "The answer is (B) Paris."],
     ["```python\ndef f(a):\n    # adds\n    return a+1\n```",
      "Sure:\n```\ndef f( a ):\n  'Adds.'\n  return (a + 1)\n```\nUsage:\n```python\nf(1)\n```"],
+    ["import math\nx = math.pi  # the answer is 3", "import math\nx=math.pi"],
+    ["[]", '{"reasoning": "cleared", "answer": "[]"}', '{"answer": []}', "The answer is []."],
     ["```js\nlet a = 1;\n```", "```js\n// one\nlet  a = 1;\n\n```"],
     ['{"a": 1, "b": "Paris"}', '```json\n{"b": "paris", "a": 1.0}\n```',
      'Here: {"b": "Paris", "a": "1"}. Fine?'],

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from bestroute.errors import ArtifactError, ConfigError, ScoreError
 from bestroute.rewards import ClassifierReward, load_reward
@@ -72,25 +78,25 @@ def test_scores_are_the_models_logits(folder: Path, reward: ClassifierReward) ->
     types = torch.tensor([[0] * 5 + [1] * 3])
     with torch.inference_mode():
         logit = model(input_ids=ids, token_type_ids=types).logits.item()
-    assert reward.score("a b c", ["d e"]).tolist() == pytest.approx([logit], abs=1e-5)
+    assert reward.score("a b c", ["d e"]).tolist() == pytest.approx([logit], abs=1e-4)
 
 
 def test_a_batch_scores_as_each_alone(reward: ClassifierReward) -> None:
     batched = reward.score(QUERY, RESPONSES)
     assert batched.dtype == np.float64
-    assert batched.tolist() == pytest.approx(scores_alone(reward, QUERY, RESPONSES), abs=1e-5)
+    assert batched.tolist() == pytest.approx(scores_alone(reward, QUERY, RESPONSES), abs=1e-4)
     assert np.ptp(batched) > 0.1  # a constant would pass for anything
 
 
 def test_order_does_not_matter(reward: ClassifierReward) -> None:
     forward, backward = reward.score(QUERY, RESPONSES), reward.score(QUERY, RESPONSES[::-1])
-    assert backward[::-1].tolist() == pytest.approx(forward.tolist(), abs=1e-5)
+    assert backward[::-1].tolist() == pytest.approx(forward.tolist(), abs=1e-4)
 
 
 def test_pairs_of_several_queries(reward: ClassifierReward) -> None:
     pairs = [(query, response) for query in ("a", "b c d") for response in RESPONSES]
     expected = [reward.score(query, [response])[0] for query, response in pairs]
-    assert reward.score_many(pairs).tolist() == pytest.approx(expected, abs=1e-5)
+    assert reward.score_many(pairs).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_no_responses_no_scores(reward: ClassifierReward) -> None:
@@ -127,7 +133,7 @@ def test_out_of_memory_halves_the_batch_for_good(
 ) -> None:
     expected = reward.score(QUERY, RESPONSES)
     shapes = watch(reward, monkeypatch, memory=1)
-    assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     assert {size for size, _ in shapes} == {1}
     watch(reward, monkeypatch, memory=0)
     with pytest.raises(ScoreError, match="out of memory"):
@@ -137,15 +143,15 @@ def test_out_of_memory_halves_the_batch_for_good(
 def test_too_long_a_pair_loses_its_query_first_then_the_responses_beginning(folder: Path) -> None:
     short = ClassifierReward(str(folder), device="cpu", max_tokens=16)
     whole = ClassifierReward(str(folder), device="cpu", max_tokens=64)
-    # Room for 16 - 3 special tokens, of which the query keeps at least 4.
+    # Room for 16 tokens less 3 special ones (2 with an empty text); the query keeps at least 4.
     for query, response, kept_query, kept_response in [
         ("a b c d " * 5, "x y z", "c d a b c d a b c d", "x y z"),
         ("a b c d " * 5, "x y z " * 12, "a b c d", "x y z x y z x y z"),
         ("a b", "x y z " * 12, "a b", "y z x y z x y z x y z"),
-        ("a b c d " * 5, "", "d a b c d a b c d a b c d", ""),
+        ("a b c d " * 5, "", "c d a b c d a b c d a b c d", ""),
     ]:
-        expected = whole.score(kept_query, [kept_response])
-        assert short.score(query, [response]).tolist() == pytest.approx(expected, abs=1e-5)
+        expected = whole.score(kept_query, [kept_response]).tolist()
+        assert short.score(query, [response]).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_chat_template_is_used(folder: Path, tmp_path: Path) -> None:
@@ -156,8 +162,24 @@ def test_a_chat_template_is_used(folder: Path, tmp_path: Path) -> None:
     ids = [WORDS.index(word) for word in "user a b assistant c".split()]
     with torch.inference_mode():
         logit = model(input_ids=torch.tensor([ids])).logits.item()
-    assert templated.score("a b", ["c"]).tolist() == pytest.approx([logit], abs=1e-5)
+    assert templated.score("a b", ["c"]).tolist() == pytest.approx([logit], abs=1e-4)
     assert np.isfinite(templated.score("a " * 99, ["c " * 99])).all()
+
+
+def test_a_decoder_without_a_padding_token_can_be_batched(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, num_labels=1, initializer_range=1.0,
+    )  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, "[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="[UNK]", eos_token="[SEP]"
+    ).save_pretrained(tmp_path)
+    reward = ClassifierReward(str(tmp_path), device="cpu")
+    alone = scores_alone(reward, QUERY, RESPONSES)
+    assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(alone, abs=1e-4)
 
 
 def test_nan_is_an_error(tmp_path: Path) -> None:
@@ -204,7 +226,7 @@ def test_it_can_be_saved_and_built_again(folder: Path, reward: ClassifierReward)
     config = json.loads(json.dumps(reward.config()))
     built = load_reward({**config, "trust_remote_code": True})
     assert built.score(QUERY, RESPONSES).tolist() == pytest.approx(
-        reward.score(QUERY, RESPONSES).tolist(), abs=1e-5
+        reward.score(QUERY, RESPONSES).tolist(), abs=1e-4
     )
     assert "trust_remote_code" not in config
 

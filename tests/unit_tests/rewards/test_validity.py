@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -114,3 +115,14 @@ def test_a_broken_schema_condemns_no_response(schema: dict[str, Any]) -> None:
     params = {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
     assert why_invalid(says('{"a": 1}'), params) is None
     assert why_invalid(says("no JSON"), params) == "it is not JSON"
+
+
+@pytest.mark.timeout(10)
+def test_a_schema_makes_us_fetch_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        schema = {"$ref": f"http://127.0.0.1:{listener.getsockname()[1]}/schema.json"}
+        params = {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+        assert why_invalid(says('{"a": 1}'), params) is None
+        with pytest.raises(TimeoutError):
+            listener.accept()

@@ -80,3 +80,10 @@ def test_a_long_query_is_estimated_from_its_windows():
     }
     for name, count in expected.items():
         assert whole[FEATURE_NAMES.index(name)] == pytest.approx(np.log1p(count), abs=0.05)
+
+
+def test_all_of_a_long_query_counts_not_only_its_beginning():
+    prose, lists = "plain words only " * 30_000, "one, two, three, " * 30_000
+    commas = FEATURE_NAMES.index("log_commas")
+    estimate = surface_features([prose + lists])[0, commas]
+    assert estimate == pytest.approx(np.log1p(90_000), abs=0.15)

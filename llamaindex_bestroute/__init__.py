@@ -1,0 +1,12 @@
+"""BestRouteLLM: best-of-n LLM routing as one LlamaIndex model."""
+
+from bestroute.errors import MissingExtraError
+
+try:
+    from llamaindex_bestroute.llm import BestRouteLLM
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("llama_index"):
+        raise
+    raise MissingExtraError("llamaindex_bestroute", "llamaindex") from error
+
+__all__ = ["BestRouteLLM"]

@@ -1,0 +1,321 @@
+"""BestRouteLLM: a whole model pool behind LlamaIndex's interface of one model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.prompts import BasePromptTemplate
+from pydantic import ConfigDict, Field, PrivateAttr, field_serializer
+
+from bestroute import BestRoute, ModelPool, RewardModel, Router, catalog
+from bestroute.errors import ConfigError
+from bestroute.policy import Policy
+from bestroute.sampling import Sampler
+from llamaindex_bestroute._messages import to_openai
+from llamaindex_bestroute._pool import PoolLike, public_pool, read_pool
+from llamaindex_bestroute._question import Question, as_completion
+from llamaindex_bestroute._tools import tool_calls, tool_params
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+_UNKNOWN_WINDOW = 8192
+_PARTS = ("threshold", "router", "policy", "reward", "sampler")
+_QUERY = "bestroute_query"
+
+_building = threading.Lock()
+
+
+class BestRouteLLM(FunctionCallingLLM):
+    """Routes each request to a model and a number of samples, and answers with the best sample.
+
+    Keyword arguments of a call are OpenAI parameters (tools, response_format, stop ...), except
+    for `threshold`, `max_n` and `query_text`, which go to the engine. Query engines put the
+    retrieved context into the user message; the router reads their question only.
+
+    Args:
+        pool: The model pool, plain data of one, or a YAML file. Without `artifact` the router is
+            the training-free, uncalibrated `Cascade`.
+
+    Attributes:
+        artifact: Directory or hub id of a saved router.
+        revision: Branch, tag or commit on the hub.
+        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
+        max_n: Largest number of samples of one model.
+        temperature: Sampling temperature, instead of the pool's; 0 means one sample.
+        max_tokens: Longest answer, instead of the pool's.
+        context_window: By default the smallest of the pool, an unknown one taken as 8192.
+        is_function_calling_model: By default whether every model of the pool can call tools.
+        router, policy, reward, sampler: Parts of the engine instead of the default ones; not in
+            `to_dict`.
+
+    Raises:
+        ConfigError: The pool cannot be read, there is none, or options contradict each other.
+
+    Example:
+        >>> from llamaindex_bestroute import BestRouteLLM
+        >>> llm = BestRouteLLM({"models": [
+        ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},
+        ...     {"model": "openai/gpt-4o", "reference": True},
+        ... ]})
+        >>> llm.metadata.model_name
+        'bestroute:openai/gpt-4o'
+        >>> llm.complete("What is 17 * 3?").raw["bestroute"]["arm"]  # doctest: +SKIP
+        'groq/llama-3.1-8b-instant:3'
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    pool: ModelPool | None = Field(default=None, frozen=True)
+    artifact: str | None = Field(default=None, frozen=True)
+    revision: str | None = Field(default=None, frozen=True)
+    threshold: float | None = Field(default=None, frozen=True)
+    max_n: int | None = Field(default=None, ge=1)
+    temperature: float | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    context_window: int | None = Field(default=None, ge=1)
+    is_function_calling_model: bool | None = None
+    router: Router | None = Field(default=None, frozen=True, exclude=True)
+    policy: Policy | None = Field(default=None, frozen=True, exclude=True)
+    reward: RewardModel | None = Field(default=None, frozen=True, exclude=True)
+    sampler: Sampler | None = Field(default=None, frozen=True, exclude=True)
+
+    _engine: BestRoute | None = PrivateAttr(default=None)
+
+    def __init__(self, pool: PoolLike | None = None, **data: Any) -> None:
+        super().__init__(pool=read_pool(pool), **data)
+        if self.artifact is None:
+            self.engine  # noqa: B018  # cheap without an artifact, and a mistake shows here
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        pool: PoolLike | None = None,
+        threshold: float | None = None,
+        **options: Any,
+    ) -> BestRouteLLM:
+        """Load a saved router from a directory or a hub id.
+
+        Args:
+            name_or_path: Directory, or id on the HuggingFace hub.
+            pool: A pool of the artifact's names, for api_base, keys and other parameters.
+            threshold: Instead of the artifact's calibrated one.
+            **options: Further fields.
+
+        Raises:
+            ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
+            PoolMismatchError: It was made for another pool.
+        """
+        llm = cls(pool, artifact=str(name_or_path), threshold=threshold, **options)
+        llm.engine  # noqa: B018  # loads now, not at the first question
+        return llm
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in serialised data."""
+        return "BestRouteLLM"
+
+    @property
+    def engine(self) -> BestRoute:
+        """The engine behind it; built when first asked for."""
+        with _building:
+            if self._engine is None:
+                self._engine = self._build()
+            return self._engine
+
+    def _build(self) -> BestRoute:
+        given = {name: getattr(self, name) for name in _PARTS}
+        options = {name: value for name, value in given.items() if value is not None}
+        if self.artifact is not None:
+            return BestRoute.from_pretrained(
+                self.artifact, pool=self.pool, revision=self.revision, **options
+            )
+        if self.pool is None:
+            raise ConfigError("give a pool, or load a saved router with from_pretrained")
+        return BestRoute(self.pool, **options)
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What holds for every model of the pool."""
+        models = self.engine.pool.models
+        window, tools = self.context_window, self.is_function_calling_model
+        if window is None:
+            window = min(catalog.context_window(each) or _UNKNOWN_WINDOW for each in models)
+        if tools is None:
+            tools = all(catalog.can(each, "tools") for each in models)
+        return LLMMetadata(
+            context_window=window,
+            num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,
+            is_chat_model=True,
+            is_function_calling_model=tools,
+            model_name=self._model_name,
+        )
+
+    @property
+    def _model_name(self) -> str:
+        return f"bestroute:{self.engine.pool.reference.name}"
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events may know of it: no keys, no addresses."""
+        return {
+            "class_name": self.class_name(),
+            "model_name": self._model_name,
+            "models": [member.name for member in self.engine.pool.models],
+            "policy": self.engine.policy.name,
+            "threshold": getattr(self.engine.policy, "threshold", None),
+            "max_n": self.max_n,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+
+    @field_serializer("pool")
+    def _public_pool(self, pool: ModelPool | None) -> dict[str, Any] | None:
+        return None if pool is None else public_pool(pool)
+
+    def __copy__(self) -> BestRouteLLM:
+        """A copy builds its own engine: `model_copy` may change what it is built from."""
+        copied = super().__copy__()
+        copied._engine = None
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle keeps: not the keys, nor the engine, which is built again."""
+        bare = self.model_copy(update={"pool": self._public_pool(self.pool)})
+        return super(BestRouteLLM, bare).__getstate__()
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Route, sample, select, answer."""
+        return self._question(messages, kwargs).answer()
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Route, sample, select, answer."""
+        return await self._question(messages, kwargs).aanswer()
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Stream one sample as it comes; of several, the selected one in one piece."""
+        question = self._question(messages, kwargs)
+        return (response for response in question.stream())
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        """Stream one sample as it comes; of several, the selected one in one piece."""
+        question = self._question(messages, kwargs)
+        return (response async for response in question.astream())
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """`chat` with one user message."""
+        return as_completion(self._prompted(prompt, formatted, kwargs).answer())
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        """`achat` with one user message."""
+        return as_completion(await self._prompted(prompt, formatted, kwargs).aanswer())
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """`stream_chat` with one user message."""
+        question = self._prompted(prompt, formatted, kwargs)
+        return (as_completion(response) for response in question.stream())
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """`astream_chat` with one user message."""
+        question = self._prompted(prompt, formatted, kwargs)
+        return (as_completion(response) async for response in question.astream())
+
+    def _prompted(self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]) -> Question:
+        if not formatted and self.completion_to_prompt is not None:
+            prompt = self.completion_to_prompt(prompt)
+        return self._question([ChatMessage(content=prompt)], kwargs)
+
+    def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
+        options: dict[str, Any] = {
+            "max_n": self.max_n,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "query_text": messages[-1].additional_kwargs.get(_QUERY) if messages else None,
+            **kwargs,
+        }
+        return Question(
+            engine=self.engine,
+            one_tool_call=not options.pop("allow_parallel_tool_calls", True),
+            messages=to_openai(messages),
+            options={name: value for name, value in options.items() if value is not None},
+        )
+
+    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
+        """The filled template; where it wraps a query, the last message remembers it."""
+        messages = super()._get_messages(prompt, **prompt_args)
+        query = {**prompt.kwargs, **prompt_args}.get("query_str")
+        if not messages or not isinstance(query, str):
+            return messages
+        last = messages[-1]
+        known = {**last.additional_kwargs, _QUERY: query}
+        return [*messages[:-1], last.model_copy(update={"additional_kwargs": known})]
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        history = list(chat_history or ())
+        if user_msg is not None:
+            user_msg = ChatMessage(content=user_msg) if isinstance(user_msg, str) else user_msg
+            history.append(user_msg)
+        return {
+            "messages": history,
+            **tool_params(tools, tool_choice, tool_required),
+            # Not OpenAI's parallel_tool_calls: several providers refuse that one.
+            "allow_parallel_tool_calls": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The tool calls of a response, also of one that is still streaming.
+
+        Raises:
+            ValueError: There is none, and `error_on_no_tool_call`.
+        """
+        calls = tool_calls(response.message)
+        if not calls and error_on_no_tool_call:
+            raise ValueError("expected a tool call, but the response has none")
+        return calls
