@@ -22,14 +22,14 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.prompts import BasePromptTemplate
-from pydantic import ConfigDict, Field, PrivateAttr, field_serializer
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from bestroute import BestRoute, ModelPool, RewardModel, Router, catalog
 from bestroute.errors import ConfigError
 from bestroute.policy import Policy
 from bestroute.sampling import Sampler
 from llamaindex_bestroute._messages import to_openai
-from llamaindex_bestroute._pool import PoolLike, public_pool, read_pool
+from llamaindex_bestroute._pool import PoolLike, read_pool
 from llamaindex_bestroute._question import Question, as_completion
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
@@ -75,7 +75,7 @@ class BestRouteLLM(FunctionCallingLLM):
         ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},
         ...     {"model": "openai/gpt-4o", "reference": True},
         ... ]})
-        >>> llm.metadata.model_name
+        >>> llm.to_payload()["model_name"]
         'bestroute:openai/gpt-4o'
         >>> llm.complete("What is 17 * 3?").raw["bestroute"]["arm"]  # doctest: +SKIP
         'groq/llama-3.1-8b-instant:3'
@@ -187,10 +187,6 @@ class BestRouteLLM(FunctionCallingLLM):
             "max_tokens": self.max_tokens,
         }
 
-    @field_serializer("pool")
-    def _public_pool(self, pool: ModelPool | None) -> dict[str, Any] | None:
-        return None if pool is None else public_pool(pool)
-
     def __copy__(self) -> BestRouteLLM:
         """A copy builds its own engine: `model_copy` may change what it is built from."""
         copied = super().__copy__()
@@ -199,7 +195,8 @@ class BestRouteLLM(FunctionCallingLLM):
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle keeps: not the keys, nor the engine, which is built again."""
-        bare = self.model_copy(update={"pool": self._public_pool(self.pool)})
+        pool = None if self.pool is None else self.pool.model_dump()
+        bare = self.model_copy(update={"pool": pool})
         return super(BestRouteLLM, bare).__getstate__()
 
     @llm_chat_callback()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -29,16 +29,19 @@ def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
         text = str(source) if is_text else Path(source).read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        lines: dict[Location, int] = {}
+        _collect_lines(node, (), lines)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: is not UTF-8 text") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: is not valid YAML: {error}") from error
+        # Not its own words: they quote the line, which may hold a key.
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f"{where}:{mark.line + 1}" if mark else where
+        raise ConfigError(f"{place}: is not valid YAML: {problem or 'unreadable'}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping with a `models:` list at the top")
-    lines: dict[Location, int] = {}
-    _collect_lines(node, (), lines)
     return where, data, lines
 
 
@@ -48,6 +51,10 @@ def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location,
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if (*path, key.value) in lines:  # YAML itself would let the last one win
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value!r} stands here twice", problem_mark=key.start_mark
+                )
             lines[(*path, key.value)] = key.start_mark.line + 1
             _collect_lines(value, (*path, key.value), lines)
     elif isinstance(node, yaml.SequenceNode):
@@ -76,7 +83,7 @@ def _explain_one(item: Any, model: type[BaseModel], where: str, lines: dict[Loca
     field = ".".join(str(part) for part in location) or "pool"
     text = f"{field}: {item['msg'].removeprefix('Value error, ')}"
     if item["type"] == "extra_forbidden":
-        text = f"{field}: unknown field{_suggest(str(location[-1]), model)}"
+        text = f"{field}: unknown field{_suggest(location, model)}"
     return f"{place}: {text}" if place else text
 
 
@@ -84,9 +91,24 @@ def _prefixes(location: Location) -> list[Location]:
     return [location[:end] for end in range(len(location), -1, -1)]
 
 
-def _suggest(name: str, model: type[BaseModel]) -> str:
-    fields = list(model.model_fields)
-    close = difflib.get_close_matches(name, fields, n=1)
+def _suggest(location: Location, model: type[BaseModel]) -> str:
+    fields = list(_owner(location, model).model_fields)
+    close = difflib.get_close_matches(str(location[-1]), fields, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known fields: {', '.join(fields)} (other LiteLLM parameters belong under params)"
+    elsewhere = " (other LiteLLM parameters belong under params)" if "params" in fields else ""
+    return f"; known fields: {', '.join(fields)}{elsewhere}"
+
+
+def _owner(location: Location, model: type[BaseModel]) -> type[BaseModel]:
+    """The model whose field a location names."""
+    for part in location[:-1]:
+        if part in model.model_fields:
+            model = _nested(model.model_fields[str(part)].annotation) or model
+    return model
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _nested(arg))), None)

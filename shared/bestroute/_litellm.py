@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
+from functools import cache
 from typing import Any
 
 
+@cache
 def litellm() -> Any:
     """The LiteLLM module; the first call takes seconds."""
     return importlib.import_module("litellm")
@@ -15,6 +16,6 @@ def litellm() -> Any:
 
 async def load_litellm() -> Any:
     """The LiteLLM module, imported in a worker thread if this is the first use."""
-    if "litellm" in sys.modules and hasattr(sys.modules["litellm"], "acompletion"):
-        return sys.modules["litellm"]
+    if litellm.cache_info().currsize:
+        return litellm()
     return await asyncio.to_thread(litellm)

@@ -5,50 +5,81 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import CancelledError as FutureCancelled
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
-_state: dict[str, Any] = {}
+
+class _Background:
+    """An event loop in a thread of its own, started when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="bestroute", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    def is_here(self) -> bool:
+        """Whether the caller runs in that very thread, which must not wait for itself."""
+        return threading.current_thread() is self._thread
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    """The shared loop; a forked child gets its own, for threads do not survive a fork."""
-    with _lock:
-        if _state.get("pid") != os.getpid():
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="bestroute", daemon=True)
-            thread.start()
-            _state.update(pid=os.getpid(), loop=loop)
-        loop = _state["loop"]
-        assert isinstance(loop, asyncio.AbstractEventLoop)
-        return loop
+_background = _Background()
+
+
+def _start_anew() -> None:
+    """A forked child has neither the thread nor a lock that is sure to be free."""
+    global _background
+    _background = _Background()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end from any thread, inside or outside an event loop.
 
     Interrupting the caller (Ctrl-C) cancels the coroutine.
+
+    Raises:
+        RuntimeError: Called by a coroutine that the sync door itself runs: await it instead.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    if _background.is_here():
+        coroutine.close()
+        raise RuntimeError("a sync method of bestroute was called in async code; await its twin")
+    future = asyncio.run_coroutine_threadsafe(coroutine, _background.loop())
     try:
         return future.result()
-    except (KeyboardInterrupt, FutureCancelled):
-        future.cancel()
+    except BaseException:
+        future.cancel()  # of no effect if it was the coroutine that raised
         raise
 
 
-def iterate_sync(items: AsyncIterator[T]) -> Iterator[T]:
-    """Walk an async iterator from sync code; leaving early closes it."""
+def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Walk an async generator from sync code; leaving early closes it."""
+    turn = asyncio.Lock()  # an interrupted step comes to its end before the generator is closed
 
     async def advance() -> tuple[bool, T | None]:
-        try:
-            return True, await anext(items)
-        except StopAsyncIteration:
-            return False, None
+        async with turn:
+            try:
+                return True, await anext(items)
+            except StopAsyncIteration:
+                return False, None
+
+    async def close() -> None:
+        async with turn:
+            await items.aclose()
 
     try:
         while True:
@@ -57,6 +88,7 @@ def iterate_sync(items: AsyncIterator[T]) -> Iterator[T]:
                 return
             yield item  # type: ignore[misc]
     finally:
-        close = getattr(items, "aclose", None)
-        if close is not None:
+        if _background.is_here():  # collected as garbage in there: nobody waits
+            asyncio.run_coroutine_threadsafe(close(), _background.loop())
+        else:
             run_sync(close())

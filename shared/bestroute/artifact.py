@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bestroute._extras import require
 from bestroute.cost import CostModel, TokenStats
-from bestroute.errors import ArtifactError, PoolMismatchError, RouterNotTrainedError
+from bestroute.errors import (
+    ArtifactError,
+    ConfigError,
+    PoolMismatchError,
+    RouterNotTrainedError,
+)
 from bestroute.policy import OneShot, Policy
 from bestroute.pool import ModelPool, PooledModel
 from bestroute.rewards import RewardModel, load_reward
@@ -41,7 +46,7 @@ class Config(BaseModel):
         label_sampling: Sampling parameters that the labels were made with, by model.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
     version: int
     models: list[dict[str, Any]]
@@ -109,7 +114,7 @@ def load(
     folder = _folder(name_or_path, revision)
     config = _config(folder)
     router = MultiHeadRouter.from_state(config.router, _tensors(folder))
-    saved = ModelPool.from_dict({"models": config.models})
+    saved = _saved_pool(folder, config.models)
     if pool is not None:
         _check_pool(pool, saved)
     used = pool or saved
@@ -131,7 +136,9 @@ def _folder(name_or_path: str | Path, revision: str | None) -> Path:
         return folder
     hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
     try:
-        return Path(hub.snapshot_download(str(name_or_path), revision=revision))
+        files = [CONFIG_FILE, WEIGHTS_FILE]
+        found = hub.snapshot_download(str(name_or_path), revision=revision, allow_patterns=files)
+        return Path(found)
     except (OSError, ValueError, hub.errors.HubHTTPError) as error:
         raise ArtifactError(
             f"{name_or_path!s} is neither a directory nor a hub id that can be had: {error}"
@@ -158,6 +165,19 @@ def _config(folder: Path) -> Config:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(f"{path} is damaged: {field}: {first['msg']}") from error
+
+
+def _saved_pool(folder: Path, models: list[dict[str, Any]]) -> ModelPool:
+    """The pool that an artifact describes; it may come from anyone, and keys must not follow it."""
+    for model in models:
+        extra = sorted(set(model) - set(_POOL_FIELDS))
+        if extra or "://" in str(model.get("model")):
+            what = f"the field {extra[0]!r}" if extra else "an address as a model's id"
+            raise ArtifactError(f"{folder / CONFIG_FILE} holds {what}, which no artifact may hold")
+    try:
+        return ModelPool.from_dict({"models": models})
+    except ConfigError as error:
+        raise ArtifactError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
 
 
 def _tensors(folder: Path) -> dict[str, Any]:
@@ -194,7 +214,7 @@ def _check_same_model(used: PooledModel, saved: PooledModel) -> None:
     if used.model.rpartition("/")[2] != saved.model.rpartition("/")[2]:
         raise PoolMismatchError(
             f"{used.name!r} is {used.model} in the pool and was {saved.model} in training; "
-            "train again, or give it the name that it had"
+            "train again, or use the model that it was trained for"
         )
 
 

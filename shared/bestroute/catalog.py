@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bestroute._litellm import litellm
+from bestroute.errors import UnknownModelError
 from bestroute.pool import PooledModel, Price
 from bestroute.query import Need
 
@@ -19,10 +20,36 @@ _SUPPORTS: Mapping[Need, str] = {
 _POSSIBLE_WHEN_UNKNOWN = ("tools", "response_format")
 
 
+def provider(member: PooledModel) -> str:
+    """LiteLLM's name of the provider that serves a model.
+
+    Raises:
+        UnknownModelError: LiteLLM knows no such provider.
+    """
+    module = litellm()
+    prefix = member.model.partition("/")[0]
+    if prefix in {each["provider"] for each in module.custom_provider_map}:
+        return prefix
+    names = ("custom_llm_provider", "api_base")
+    given = {name: member.params[name] for name in names if name in member.params}
+    try:
+        return str(module.get_llm_provider(model=member.model, **given)[1])
+    except module.BadRequestError:
+        raise UnknownModelError(
+            f"model {member.name!r}: LiteLLM knows no provider for {member.model!r}; "
+            "ids look like openai/gpt-4o or ollama/llama3"
+        ) from None
+
+
 def _entry(member: PooledModel) -> Mapping[str, Any]:
     """The row of LiteLLM's map; empty for a model that it does not know."""
     known: Mapping[str, Any] = litellm().model_cost
-    return known.get(member.model) or known.get(member.model.split("/", 1)[-1]) or {}
+    if member.model in known:
+        return known[member.model] or {}
+    prefix, _, bare = member.model.partition("/")
+    entry = known.get(bare) or {}
+    # The same name at another provider has another price: hosted_vllm/gpt-4o is not OpenAI's.
+    return entry if str(entry.get("litellm_provider", "")).startswith(prefix) else {}
 
 
 def price(member: PooledModel) -> Price | None:
@@ -30,12 +57,8 @@ def price(member: PooledModel) -> Price | None:
     if member.price is not None:
         return member.price
     entry = _entry(member)
-    if entry.get("input_cost_per_token") is None:
-        return None
-    return Price(
-        input=entry["input_cost_per_token"] * 1e6,
-        output=(entry.get("output_cost_per_token") or 0.0) * 1e6,
-    )
+    given, made = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    return None if given is None or made is None else Price(input=given * 1e6, output=made * 1e6)
 
 
 def context_window(member: PooledModel) -> int | None:
@@ -48,10 +71,17 @@ def context_window(member: PooledModel) -> int | None:
 
 
 def native_n(member: PooledModel) -> int:
-    """How many choices one call may ask for; 1 where the provider does not take n."""
+    """How many choices one call may ask for; 1 where the provider does not take n.
+
+    Raises:
+        UnknownModelError: LiteLLM, which had to be asked, knows no such provider.
+    """
     supported = member.native_n
     if supported is None:
-        supported = "n" in (litellm().get_supported_openai_params(model=member.model) or ())
+        listed = litellm().get_supported_openai_params(
+            model=member.model, custom_llm_provider=provider(member)
+        )
+        supported = "n" in (listed or ())
     return member.max_native_n if supported else 1
 
 

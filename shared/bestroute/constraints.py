@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bestroute import catalog
 from bestroute.cost import CostModel
 from bestroute.pool import Arm, PooledModel
 from bestroute.query import Request
-from bestroute.sampling import call_params
+
+
+def settings(request: Request, member: PooledModel) -> dict[str, Any]:
+    """What a call would say, secrets still wrapped: to decide takes no key."""
+    return {**member.params, **request.params}
 
 
 def excluded_arms(
@@ -26,7 +32,7 @@ def excluded_arms(
     excluded: dict[Arm, str] = {}
     for member in cost_model.pool.models:
         why_never = _model_cannot(request, member, cost_model)
-        greedy = call_params(request, member).get("temperature") == 0
+        greedy = settings(request, member).get("temperature") == 0
         for arm in cost_model.pool.arms:
             if arm.model != member.name:
                 continue
@@ -46,7 +52,7 @@ def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) 
     window = catalog.context_window(member)
     if window is None:
         return None
-    params = call_params(request, member)
+    params = settings(request, member)
     answer = params.get("max_completion_tokens") or params.get("max_tokens") or 1
     needed = cost_model.prompt_tokens(member.name, request.prompt) + answer
     if needed > window:

@@ -24,9 +24,9 @@ class TokenStats(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    prompt_base: float = 0.0
-    prompt_ratio: float = Field(default=1 / CHARS_PER_TOKEN, ge=0)
-    output_tokens: float = Field(default=DEFAULT_OUTPUT_TOKENS, ge=0)
+    prompt_base: float = Field(default=0.0, allow_inf_nan=False)
+    prompt_ratio: float = Field(default=1 / CHARS_PER_TOKEN, ge=0, allow_inf_nan=False)
+    output_tokens: float = Field(default=DEFAULT_OUTPUT_TOKENS, ge=0, allow_inf_nan=False)
 
 
 class CostModel:
@@ -67,7 +67,7 @@ class CostModel:
     def prompt_tokens(self, model: str, prompt: str) -> float:
         """Estimated prompt tokens of a model, billed once."""
         stats = self.stats.get(model, TokenStats())
-        return stats.prompt_base + stats.prompt_ratio * len(prompt)
+        return max(0.0, stats.prompt_base + stats.prompt_ratio * len(prompt))
 
     def output_tokens(self, model: str) -> float:
         """Expected completion tokens of one sample."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
-from bestroute.constraints import excluded_arms
+from bestroute.constraints import excluded_arms, settings
 from bestroute.cost import CostModel
 from bestroute.errors import (
     ConfigError,
@@ -21,14 +22,14 @@ from bestroute.errors import (
     RouterNotTrainedError,
 )
 from bestroute.loop import Loop
-from bestroute.policy import Accept, Cascade, Decision, OneShot, Policy, State
+from bestroute.policy import Accept, Cascade, Decision, Draw, OneShot, Policy, State
 from bestroute.pool import Arm, ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
 from bestroute.routers.base import Router
-from bestroute.sampling import Delta, Sampler, call_params
+from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -119,6 +120,12 @@ class BestRoute:
                 f"the router has no head for {', '.join(unknown)}; "
                 f"it was made for {', '.join(map(str, self.router.arms))}"
             )
+        reference = getattr(self.router, "reference", self.pool.reference.name)
+        if reference != self.pool.reference.name:
+            raise PoolMismatchError(
+                f"the router was made against the reference {reference!r}, "
+                f"the pool's is {self.pool.reference.name!r}"
+            )
         for member in self.pool.models:
             self.cost_model.price(member.name)
 
@@ -148,7 +155,14 @@ class BestRoute:
         """
         parts = artifact.load(name_or_path, pool=pool, revision=revision)
         if threshold is not None:
-            parts["policy"] = OneShot(threshold)
+            del parts["policy"]
+            parts["threshold"] = threshold
+        if "reward" not in parts and options.get("reward") is None:
+            _log.warning(
+                "%s was saved with a reward model of the user's own: give it as reward=; "
+                "until then self-consistency picks the sample",
+                name_or_path,
+            )
         return cls(**{**parts, **options})
 
     def save_pretrained(self, directory: str | Path, *, card: str | None = None) -> Path:
@@ -202,7 +216,7 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         request = Request.build(messages, params, query_text=query_text)
-        return self._plan(request, self._policy(threshold), max_n)[1]
+        return self._plan(request, self._policy(threshold), max_n)[2]
 
     async def acomplete(
         self,
@@ -220,9 +234,10 @@ class BestRoute:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         loop = await self._loop(messages, threshold, max_n, query_text, params)
-        async for item in loop.run(streaming=False):
-            if isinstance(item, RoutedResponse):
-                return item
+        async with aclosing(loop.run(streaming=False)) as items:
+            async for item in items:
+                if isinstance(item, RoutedResponse):
+                    return item
         raise AssertionError("the loop ends with a response or an error")
 
     async def astream(
@@ -233,15 +248,16 @@ class BestRoute:
         max_n: int | None = None,
         query_text: str | None = None,
         **params: Any,
-    ) -> AsyncIterator[Delta | RoutedResponse]:
+    ) -> AsyncGenerator[Delta | RoutedResponse, None]:
         """Stream: pieces as `Delta`, at last the `RoutedResponse`.
 
         One sample streams as it comes; of several, the selected one comes in one piece.
         Arguments and errors are those of `acomplete`.
         """
         loop = await self._loop(messages, threshold, max_n, query_text, params)
-        async for item in loop.run(streaming=True):
-            yield item
+        async with aclosing(loop.run(streaming=True)) as items:
+            async for item in items:
+                yield item
 
     def complete(self, messages: Messages, **options: Any) -> RoutedResponse:
         """`acomplete` for sync callers; also works inside a running event loop."""
@@ -261,10 +277,11 @@ class BestRoute:
     ) -> Loop:
         request = Request.build(messages, params, query_text=query_text)
         policy = self._policy(threshold)
-        state, decision = await asyncio.to_thread(self._plan, request, policy, max_n)
+        state, first, decision = await asyncio.to_thread(self._plan, request, policy, max_n)
         return Loop(
             request,
             state,
+            first,
             decision,
             pool=self.pool,
             policy=policy,
@@ -275,8 +292,10 @@ class BestRoute:
     def _policy(self, threshold: float | None) -> Policy:
         return self.policy if threshold is None else self._resolve(None, threshold)
 
-    def _plan(self, request: Request, policy: Policy, max_n: int | None) -> tuple[State, Decision]:
-        """The policy's view of the request, and its first decision."""
+    def _plan(
+        self, request: Request, policy: Policy, max_n: int | None
+    ) -> tuple[State, tuple[Draw, ...], Decision]:
+        """The policy's view of the request, its first move, and that move as a decision."""
         excluded = excluded_arms(request, self.cost_model, max_n=max_n)
         arms = tuple(arm for arm in self.pool.arms if arm not in excluded)
         if not arms:
@@ -301,7 +320,7 @@ class BestRoute:
             excluded={str(each): why for each, why in excluded.items()},
             reason=first[0].reason,
         )
-        return state, decision
+        return state, first, decision
 
     def _predict(
         self, request: Request, policy: Policy, arms: Sequence[Arm]
@@ -324,14 +343,17 @@ class BestRoute:
             return float("nan")  # only a policy that needs no prices gets this far
 
     def _warn_of_other_sampling(self, request: Request) -> None:
-        for name, made_with in self.label_sampling.items():
-            params = call_params(request, self.pool[name])
-            differs = {key: params.get(key) for key, v in made_with.items() if params.get(key) != v}
-            if differs and name not in self._warned:
-                self._warned.add(name)
+        for member in self.pool.models:
+            made_with = self.label_sampling.get(member.name)
+            if not made_with or member.name in self._warned:
+                continue
+            called_with = settings(request, member)
+            differs = {key: v for key, v in made_with.items() if called_with.get(key) != v}
+            if differs:
+                self._warned.add(member.name)
                 _log.warning(
                     "%s is called with %s; the router's labels were made with %s",
-                    name,
+                    member.name,
+                    {key: called_with.get(key) for key in differs},
                     differs,
-                    {key: made_with[key] for key in differs},
                 )

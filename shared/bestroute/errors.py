@@ -72,6 +72,10 @@ class MissingExtraError(BestRouteError, ImportError):
         self.feature = feature
         self.extra = extra
 
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle by what it was made from."""
+        return type(self), (self.feature, self.extra)
+
 
 class SamplingError(BestRouteError):
     """No model of the pool gave a usable response.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from bestroute._routed import drawn_so_far
-from bestroute.errors import SamplingError
+from bestroute._tasks import together
+from bestroute.errors import BestRouteError, SamplingError
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
 from bestroute.query import Request
@@ -23,6 +24,8 @@ class Loop:
     Args:
         request: The request.
         state: The policy's view of it before the first draw.
+        first: The policy's first move: asked again, a policy that tosses a coin would say
+            something else than the decision.
         decision: What the policy decided from the query alone.
         pool, policy, sampler, selector: The parts that do the work.
     """
@@ -31,6 +34,7 @@ class Loop:
         self,
         request: Request,
         state: State,
+        first: Sequence[Draw],
         decision: Decision,
         *,
         pool: ModelPool,
@@ -40,6 +44,7 @@ class Loop:
     ) -> None:
         self.request = request
         self.state = state
+        self._first = first
         self.decision = decision
         self._pool = pool
         self._policy = policy
@@ -52,7 +57,7 @@ class Loop:
         self._steps: list[str] = []
         self._degraded: list[str] = []
 
-    async def run(self, *, streaming: bool) -> AsyncIterator[Delta | RoutedResponse]:
+    async def run(self, *, streaming: bool) -> AsyncGenerator[Delta | RoutedResponse, None]:
         """Pieces of the answer while they come (only if `streaming`), at last the response.
 
         A single sample that is sure to be accepted streams as it comes; otherwise all samples
@@ -61,21 +66,24 @@ class Loop:
         Raises:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
-        winner: Sample | None = None
-        while winner is None:
-            move = self._policy.next(self.state)
+        move: Sequence[Draw] | Accept = self._first
+        while True:
             if isinstance(move, Accept):
                 winner = await self._select(move)
+                if winner is not None:
+                    break
             elif streaming and len(move) == 1 and move[0].n == 1 and move[0].final:
-                async for delta in self._stream(move[0]):
-                    yield delta
+                async with aclosing(self._stream(move[0])) as deltas:
+                    async for delta in deltas:
+                        yield delta
                 if self.state.samples.get(move[0].model):
-                    yield self._response(self._samples[-1])
+                    yield self._response(await self._streamed())
                     return
             else:
                 await self._draw(move)
+            move = self._policy.next(self.state)
         if streaming:
-            yield Delta(text=winner.text, tool_calls=tuple(winner.tool_calls))
+            yield _whole(winner)
         yield self._response(winner)
 
     async def _select(self, move: Accept) -> Sample | None:
@@ -98,6 +106,13 @@ class Loop:
             return None
         return selection.samples[selection.winner]
 
+    async def _streamed(self) -> Sample:
+        """The sample that was streamed, for better or worse: the caller has seen it."""
+        sample = self._samples[-1]
+        query, params = self.request.query, self.request.params
+        self._note([sample], await self._selector.select(query, [sample], params=params))
+        return self._samples[-1]
+
     def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
         """Keep the scores, what the reward model cost, and what went wrong."""
         scored = {id(old): new for old, new in zip(candidates, selection.samples, strict=True)}
@@ -112,43 +127,53 @@ class Loop:
         """No sample is valid: to the policy, these models brought nothing."""
         for model in {sample.model for sample in candidates}:
             self.state.samples.pop(model, None)
+            self.state.agreement.pop(model, None)
             self.state.failed.add(model)
 
     async def _draw(self, draws: Sequence[Draw]) -> None:
         """Draw side by side, and show the policy what came."""
         self._steps += [_step(draw) for draw in draws]
-        drawn = await asyncio.gather(*(self._one(draw) for draw in draws))
+        drawn = await together(self._one(draw) for draw in draws)
         for draw, brought in zip(draws, drawn, strict=True):
             self._take(draw, brought)
 
     async def _one(self, draw: Draw) -> Drawn:
         drawn_so_far.set(self._recorded)  # in this task's own context
-        start = sum(sample.model == draw.model for sample in self._samples)
+        start = sum(call.requested for call in self._calls if call.model == draw.model)
         return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
 
-    async def _stream(self, draw: Draw) -> AsyncIterator[Delta]:
+    async def _stream(self, draw: Draw) -> AsyncGenerator[Delta, None]:
         """Stream one sample; a failure before its first piece is a failed draw."""
         self._steps.append(_step(draw))
         brought = Drawn()
-        pieces = self._sampler.stream(self.request, self._pool[draw.model], brought)
         begun = False
         try:
-            while True:
-                token = drawn_so_far.set(self._recorded)
-                try:
-                    piece = await anext(pieces)
-                finally:
-                    drawn_so_far.reset(token)
-                begun = True
-                yield piece
-        except StopAsyncIteration:
-            pass
+            async with aclosing(self._pieces(draw, brought)) as pieces:
+                async for piece in pieces:
+                    begun = True
+                    yield piece
+        except BestRouteError:
+            raise
         except Exception as error:
             brought.failures.append(error)
             if begun:
                 self._take(draw, brought)
                 raise self._error(f"{draw.model} broke off while it was streaming") from error
         self._take(draw, brought)
+
+    async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
+        """What the sampler streams; each step of it knows which routed request it belongs to."""
+        member = self._pool[draw.model]
+        async with aclosing(self._sampler.stream(self.request, member, brought)) as pieces:
+            while True:
+                token = drawn_so_far.set(self._recorded)
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    drawn_so_far.reset(token)
+                yield piece
 
     def _take(self, draw: Draw, brought: Drawn) -> None:
         state, model = self.state, draw.model
@@ -190,6 +215,11 @@ class Loop:
             estimated_reference_cost=cost if cost == cost else None,  # NaN: no price known
             degraded=tuple(self._degraded),
         )
+
+
+def _whole(winner: Sample) -> Delta:
+    calls = [{"index": index, **call} for index, call in enumerate(winner.tool_calls)]
+    return Delta(text=winner.text, tool_calls=tuple(calls))
 
 
 def _step(draw: Draw) -> str:

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    Secret,
     SecretStr,
     ValidationError,
     field_serializer,
@@ -24,8 +25,8 @@ from pydantic import (
 from bestroute._config import explain, read_yaml
 from bestroute.errors import ConfigError, UnknownModelError
 
-_SECRET_WORDS = ("api_key", "secret", "password", "token", "credential", "headers")
-_NOT_SECRET = ("max_tokens", "max_completion_tokens")
+_SECRET_WORDS = ("key", "secret", "password", "token", "credential", "headers", "auth", "cookie")
+_WRAPPED = (Secret, SecretStr)
 _ENV_PREFIX = "os.environ/"
 _RESERVED = ("model", "messages", "n", "stream", "seed")
 
@@ -49,7 +50,7 @@ class Arm(NamedTuple):
     def parse(cls, text: str) -> Arm:
         """Read `name:n` back."""
         model, _, n = text.rpartition(":")
-        if not model or not n.isdigit() or int(n) < 1:
+        if not model or not n.isdecimal() or int(n) < 1:
             raise ConfigError(f"{text!r} is not an arm: write it as name:n, for example small:3")
         return cls(model, int(n))
 
@@ -62,7 +63,7 @@ class Price(BaseModel):
         output: $ per 1M completion tokens.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
@@ -87,11 +88,13 @@ class PooledModel(BaseModel):
         context_window: Prompt plus completion tokens that it holds; `None` asks LiteLLM.
         vision, audio, tools, response_format: What it can do; `None` asks LiteLLM, and what
             nobody knows is taken as possible for tools and response_format, not for the rest.
-        params: Further LiteLLM parameters (api_base, temperature, api_key ...). A value
+        params: Further LiteLLM parameters (api_base, temperature, api_key ...). A text
             `os.environ/NAME` is read from the environment at call time.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), hide_input_in_errors=True
+    )
 
     model: str = Field(min_length=1)
     name: str = Field(default="", validate_default=False)
@@ -111,7 +114,7 @@ class PooledModel(BaseModel):
     @classmethod
     def _name_defaults_to_model(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and not data.get("name"):
-            return {**data, "name": data.get("model")}
+            return {**data, "name": data.get("model") or ""}
         return data
 
     @field_validator("params")
@@ -123,8 +126,8 @@ class PooledModel(BaseModel):
         return {key: _hide(key, value) for key, value in params.items()}
 
     @field_serializer("params")
-    def _drop_secrets(self, params: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in params.items() if not isinstance(value, SecretStr)}
+    def _drop_secrets(self, params: dict[str, Any]) -> Any:
+        return _without_secrets(params)
 
     def call_params(self) -> dict[str, Any]:
         """The LiteLLM keyword arguments of `params`, secrets and environment values resolved.
@@ -135,14 +138,15 @@ class PooledModel(BaseModel):
         return {key: self._resolve(key, value) for key, value in self.params.items()}
 
     def _resolve(self, key: str, value: Any) -> Any:
-        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if not isinstance(plain, str):
-            return plain
-        if plain.startswith(_JSON_SECRET):
-            return json.loads(plain.removeprefix(_JSON_SECRET))
-        if not plain.startswith(_ENV_PREFIX):
-            return plain
-        variable = plain.removeprefix(_ENV_PREFIX)
+        if isinstance(value, _WRAPPED):
+            value = value.get_secret_value()
+        if isinstance(value, Mapping):
+            return {name: self._resolve(f"{key}.{name}", each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._resolve(key, each) for each in value]
+        if not isinstance(value, str) or not value.startswith(_ENV_PREFIX):
+            return value
+        variable = value.removeprefix(_ENV_PREFIX)
         if variable not in os.environ:
             raise ConfigError(
                 f"model {self.name!r}: params.{key} wants the environment variable {variable}, "
@@ -151,17 +155,32 @@ class PooledModel(BaseModel):
         return os.environ[variable]
 
 
-_JSON_SECRET = "json:"
+def _hide(key: str, value: Any, *, secret: bool = False) -> Any:
+    """Wrap what must not be printed or dumped, at any depth; a variable's name may be."""
+    secret = secret or _names_secret(key.lower())
+    if isinstance(value, Mapping):
+        return {name: _hide(str(name), each, secret=secret) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hide(key, each, secret=secret) for each in value]
+    if isinstance(value, str) and value.startswith(_ENV_PREFIX):
+        return value
+    return Secret(value) if secret and not isinstance(value, _WRAPPED) else value
 
 
-def _hide(key: str, value: Any) -> Any:
-    """Wrap what must not be printed or dumped."""
-    lower = key.lower()
-    if isinstance(value, SecretStr) or lower in _NOT_SECRET:
-        return value
-    if not any(word in lower for word in _SECRET_WORDS):
-        return value
-    return SecretStr(value if isinstance(value, str) else _JSON_SECRET + json.dumps(value))
+def _names_secret(key: str) -> bool:
+    return "tokens" not in key and any(word in key for word in _SECRET_WORDS)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: _without_secrets(each)
+            for key, each in value.items()
+            if not isinstance(each, _WRAPPED)
+        }
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return value
 
 
 class ModelPool(BaseModel):
@@ -176,7 +195,7 @@ class ModelPool(BaseModel):
         ['small:1', 'small:2', 'small:3', 'small:4', 'small:5', 'big:1']
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     models: tuple[PooledModel, ...]
 
@@ -202,7 +221,7 @@ class ModelPool(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError(explain(error, PooledModel)) from error
+            raise ConfigError(explain(error, cls)) from error
 
     @classmethod
     def from_yaml(cls, source: str | Path) -> ModelPool:
@@ -215,7 +234,7 @@ class ModelPool(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError(explain(error, PooledModel, where=where, lines=lines)) from error
+            raise ConfigError(explain(error, cls, where=where, lines=lines)) from error
 
     @cached_property
     def reference(self) -> PooledModel:

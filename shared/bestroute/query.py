@@ -14,6 +14,7 @@ from bestroute.errors import RequestError
 Need = Literal["vision", "audio", "tools", "response_format"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_NOT_PARAMS = ("model", "messages", "stream")
 _PART_NEEDS: Mapping[str, Need] = {
     "image_url": "vision",
     "image": "vision",
@@ -53,11 +54,16 @@ class Request(BaseModel):
             raise ValueError("messages hold no content: nothing to answer")
         if self.params.get("n", 1) != 1:
             raise ValueError("n is chosen by the router; set max_samples in the pool instead")
+        for name in _NOT_PARAMS:
+            if name in self.params:
+                raise ValueError(f"{name} is no parameter of a routed request; leave it out")
         return self
 
     def _says_something(self) -> bool:
         return any(
-            str(message.get("content") or "").strip() or message.get("tool_calls")
+            message_text(message).strip()
+            or message.get("tool_calls")
+            or any(part.get("type") != "text" for part in _parts(message))
             for message in self.messages
         )
 
@@ -72,7 +78,8 @@ class Request(BaseModel):
         """Check a request; a plain string is one user message.
 
         Raises:
-            RequestError: Empty messages, an unknown role, or an `n`.
+            RequestError: Empty messages, an unknown role, or a parameter that is not the
+                caller's to set (n, model, messages, stream).
         """
         chat = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         given = {key: value for key, value in (params or {}).items() if value is not None}
@@ -101,10 +108,11 @@ class Request(BaseModel):
 
     @cached_property
     def prompt(self) -> str:
-        """All text that is billed as prompt, tool schemas included."""
+        """All text that is billed as prompt, tool calls and tool schemas included."""
         parts = [message_text(message) for message in self.messages]
-        if tools := self.params.get("tools"):
-            parts.append(json.dumps(tools, default=str))
+        calls = [message["tool_calls"] for message in self.messages if message.get("tool_calls")]
+        tools = self.params.get("tools")
+        parts += [json.dumps(each, default=str) for each in (*calls, tools) if each]
         return "\n".join(parts)
 
     @cached_property

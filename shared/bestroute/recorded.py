@@ -11,14 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bestroute._litellm import litellm
 from bestroute._routed import drawn_so_far
-from bestroute.errors import UnrecordedError
+from bestroute.errors import SampleLimitError, UnrecordedError
 
 PROVIDER = "recorded"
 _NOT_SAMPLING = ("n", "stream", "stream_options", "seed", "user", "extra_body", "max_retries")
@@ -42,20 +41,11 @@ class Recording:
             key = recording_key(row["model"], messages, sampling)
             self._rows.setdefault(key, []).append(row)
 
-    @classmethod
-    def from_parquet(cls, path: str | Path, *, seed: int = 0) -> Recording:
-        """Read a recorded samples table.
-
-        Raises:
-            DataError: The file is truncated, or lacks a column.
-        """
-        from bestroute.learning.samples import read_samples
-
-        return cls(read_samples(path).to_pylist(), seed=seed)
-
     def install(self) -> None:
         """Make LiteLLM answer `recorded/<model>` from this recording, besides earlier ones."""
-        _handler().recordings.append(self)
+        handler = _handler()
+        handler.recordings.append(self)
+        _announce(handler)
 
     def uninstall(self) -> None:
         """Take it away again."""
@@ -69,13 +59,13 @@ class Recording:
         """The next n samples of this routed request.
 
         Raises:
-            UnrecordedError: Fewer than n are left.
+            SampleLimitError: Fewer than n are left.
         """
         rows = self._rows[key]
         state = drawn_so_far.get()
         start = state.get(key, 0) if state is not None else 0
         if start + n > len(rows):
-            raise UnrecordedError(
+            raise SampleLimitError(
                 f"{n} samples asked, {len(rows) - start} of {len(rows)} recorded ones are left"
             )
         if state is not None:
@@ -90,12 +80,12 @@ def recording_key(
 ) -> str:
     """What a recorded sample is found by; equal requests give equal keys.
 
-    Text parts are joined, absent fields and what does not change the answer's distribution
-    (n, stream, seed) are dropped.
+    Text parts are joined, 1.0 is 1, absent fields and what does not change the answer's
+    distribution (n, stream, seed) are dropped.
     """
     normal = [_normal(message) for message in messages]
     params = {
-        key: value
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
         for key, value in sampling.items()
         if key not in _NOT_SAMPLING and value is not None
     }
@@ -112,9 +102,8 @@ def _normal(message: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _handler() -> Any:
-    """The one handler of this process, known to LiteLLM from the first use on."""
-    module = litellm()
-    base: Any = module.CustomLLM
+    """The one handler of this process."""
+    base: Any = litellm().CustomLLM
 
     class RecordedProvider(base):  # type: ignore[misc]
         """Answers out of the installed recordings."""
@@ -140,10 +129,15 @@ def _handler() -> Any:
             for piece in _pieces(_answer(self.recordings, call)):
                 yield piece
 
-    handler = RecordedProvider()
-    module.custom_provider_map.append({"provider": PROVIDER, "custom_handler": handler})
-    module.utils.custom_llm_setup()
-    return handler
+    return RecordedProvider()
+
+
+def _announce(handler: Any) -> None:
+    """Make LiteLLM know the handler, once; an application may have replaced the map since."""
+    module = litellm()
+    if all(each["custom_handler"] is not handler for each in module.custom_provider_map):
+        module.custom_provider_map.append({"provider": PROVIDER, "custom_handler": handler})
+        module.utils.custom_llm_setup()
 
 
 def _answer(recordings: Sequence[Recording], call: Mapping[str, Any]) -> Any:

@@ -105,6 +105,6 @@ def total_usage(calls: Iterable[Call]) -> Usage:
 
 def total_cost(calls: Iterable[Call]) -> float | None:
     """$ of several calls together; `None` if a call that used tokens has no price."""
-    costs = [call.cost for call in calls if call.usage.total_tokens]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    billed = [call for call in calls if call.cost is not None or call.usage.total_tokens]
+    known = [call.cost for call in billed if call.cost is not None]
+    return sum(known) if len(known) == len(billed) else None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from bestroute import catalog
 from bestroute._litellm import load_litellm
+from bestroute._tasks import together
 from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
@@ -19,9 +23,9 @@ from bestroute.samples import Call, Sample, Usage
 TokenCounter = Callable[[str, str], int]
 """(pool name of the model, text) -> tokens; used where a provider's report is not credible."""
 
-# A report this far below what the texts hold counts one choice only (llama.cpp does so).
 _CREDIBLE = 0.75
 _FIRST_DELAY = 0.5
+_MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
 
 
 @dataclass
@@ -96,75 +100,84 @@ class Sampler:
             SampleLimitError: n is below 1, or above 1 at temperature 0.
         """
         params = call_params(request, member)
+        params.pop("stream_options", None)
         if n < 1:
             raise SampleLimitError(f"{member.name}: cannot draw {n} samples")
         if n > 1 and params.get("temperature") == 0:
             raise SampleLimitError(f"{member.name}: at temperature 0 all {n} samples are the same")
         native = await self._native_n(member) if n > 1 else 1
         drawn = await self._wave(request, member, params, _split(n, native), start)
-        if drawn.failures and native > 1 and any(map(_refuses_n, drawn.failures)):
-            self._without_native_n.add(member.name)
-            drawn.failures = [each for each in drawn.failures if not _refuses_n(each)]
+        refusals = [each for each in drawn.failures if native > 1 and _may_refuse_n(each)]
+        drawn.failures = [each for each in drawn.failures if each not in refusals]
         missing = n - len(drawn.samples)
         if missing > 0 and not drawn.failures:
-            start += len(drawn.samples)
-            drawn.add(await self._wave(request, member, params, [1] * missing, start))
+            rest = await self._wave(request, member, params, [1] * missing, start + n)
+            if refusals and rest.samples:  # else it was the request that was refused, not n
+                self._without_native_n.add(member.name)
+            drawn.add(rest)
         return drawn
 
     async def stream(
         self, request: Request, member: PooledModel, drawn: Drawn
-    ) -> AsyncIterator[Delta]:
-        """Stream one sample; the finished sample and its call are added to `drawn`.
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream one sample; the finished sample and its calls are added to `drawn`.
+
+        Opening the stream is tried again as in `draw`; a stream that breaks off is not.
 
         Raises:
             Exception: LiteLLM's own, as it came; the call is recorded in `drawn` first.
         """
-        litellm = await load_litellm()
-        params = {"timeout": self.timeout, **call_params(request, member)}
+        params = call_params(request, member)
         options = {**params.pop("stream_options", {}), "include_usage": True}
-        began = time.monotonic()
+        params |= {"stream": True, "stream_options": options}
+        handled = sys.exception()
+        response, began = await self._ask(request, member, params, drawn)
         chunks: list[Any] = []
-        try:
-            response = await litellm.acompletion(
-                model=member.model,
-                messages=[dict(message) for message in request.messages],
-                stream=True,
-                stream_options=options,
-                caching=False,
-                **params,
-            )
-            async for chunk in response:
-                chunks.append(chunk)
-                if delta := _delta(chunk):
-                    yield delta
-        except Exception as error:
-            self._record_stream(litellm, request, member, chunks, began, drawn, error=error)
-            raise
-        self._record_stream(litellm, request, member, chunks, began, drawn)
+        async with aclosing(response):
+            try:
+                async for chunk in response:
+                    chunks.append(chunk)
+                    if delta := _delta(chunk):
+                        yield delta
+            except Exception as error:
+                _raise_own(error, handled)
+                drawn.calls.append(self._broken_off(request, member, chunks, began, error))
+                raise
+        call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
+        drawn.add(await self._read_stream(chunks, request, member, call))
 
-    def _record_stream(
+    async def _read_stream(
+        self, chunks: list[Any], request: Request, member: PooledModel, call: Call
+    ) -> Drawn:
+        for chunk in chunks:
+            chunk.model = member.model  # else LiteLLM looks for the provider, aloud
+        litellm = await load_litellm()
+        whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
+        return self._read(whole or litellm.ModelResponse(choices=[]), request, member, call)
+
+    def _broken_off(
         self,
-        litellm: Any,
         request: Request,
         member: PooledModel,
-        chunks: list[Any],
+        chunks: Sequence[Any],
         began: float,
-        drawn: Drawn,
-        error: Exception | None = None,
-    ) -> None:
-        latency = time.monotonic() - began
-        call = Call(
-            model=member.name, requested=1, latency=latency, error=error and _describe(error)
+        error: Exception,
+    ) -> Call:
+        """A stream that failed midway: no report comes, and what was written is billed."""
+        written = "".join(delta.text for chunk in chunks if (delta := _delta(chunk)))
+        usage = Usage(
+            prompt_tokens=self._count(member, request.prompt) if chunks else 0,
+            completion_tokens=self._count(member, written),
+            estimated=True,
         )
-        if chunks:
-            for chunk in chunks:
-                chunk.model = member.model  # else LiteLLM looks for the provider, aloud
-            whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
-            read = self._read(whole, request, member, call)
-            call = read.calls[0]
-            if error is None:
-                drawn.samples += read.samples
-        drawn.calls.append(call)
+        return Call(
+            model=member.name,
+            requested=1,
+            usage=usage,
+            cost=_list_cost(member, usage),
+            latency=time.monotonic() - began,
+            error=_describe(error),
+        )
 
     async def _native_n(self, member: PooledModel) -> int:
         """How many choices one call may ask for; 1 where native n does not work."""
@@ -183,11 +196,9 @@ class Sampler:
     ) -> Drawn:
         """Calls of the given sizes, side by side."""
         seeds = [start + sum(sizes[:index]) for index in range(len(sizes))]
-        parts = await asyncio.gather(
-            *(
-                self._call(request, member, _seeded(params, offset), size)
-                for size, offset in zip(sizes, seeds, strict=True)
-            )
+        parts = await together(
+            self._call(request, member, _seeded(params, offset), size)
+            for size, offset in zip(sizes, seeds, strict=True)
         )
         drawn = Drawn()
         for part in parts:
@@ -197,35 +208,56 @@ class Sampler:
     async def _call(
         self, request: Request, member: PooledModel, params: dict[str, Any], size: int
     ) -> Drawn:
-        """One call, tried again while the failure looks passing."""
-        litellm = await load_litellm()
+        """One call for so many samples."""
         drawn = Drawn()
         extra = {"n": size} if size > 1 else {}
-        for attempt in range(self.retries + 1):
+        try:
+            response, began = await self._ask(request, member, {**params, **extra}, drawn)
+        except BestRouteError:
+            raise
+        except Exception as error:
+            drawn.failures.append(error)
+        else:
+            call = Call(model=member.name, requested=size, latency=time.monotonic() - began)
+            drawn.add(self._read(response, request, member, call))
+        return drawn
+
+    async def _ask(
+        self, request: Request, member: PooledModel, params: dict[str, Any], drawn: Drawn
+    ) -> tuple[Any, float]:
+        """LiteLLM's response and when it was asked for; asked again if the failure looks passing.
+
+        Every failed attempt is recorded in `drawn`; the last one is raised.
+        """
+        litellm = await load_litellm()
+        catalog.provider(member)  # a typo in the pool is not a provider's failure
+        handled = sys.exception()
+        for attempt in itertools.count():
             began = time.monotonic()
             try:
                 response = await litellm.acompletion(
+                    **{"timeout": self.timeout, "max_retries": 0, **_copied(params)},
                     model=member.model,
-                    messages=[dict(message) for message in request.messages],
+                    messages=_copied(request.messages),
                     caching=False,
-                    max_retries=0,
-                    **{"timeout": self.timeout, **params, **extra},
                 )
             except Exception as error:
-                _raise_own(error)
-                latency = time.monotonic() - began
+                _raise_own(error, handled)
                 drawn.calls.append(
-                    Call(model=member.name, requested=size, latency=latency, error=_describe(error))
+                    Call(
+                        model=member.name,
+                        requested=params.get("n", 1),
+                        latency=time.monotonic() - began,
+                        error=_describe(error),
+                    )
                 )
-                if attempt == self.retries or not _is_passing(litellm, error):
-                    drawn.failures.append(error)
-                    break
-                await asyncio.sleep(_delay(error, attempt))
+                if attempt >= self.retries or not _is_passing(litellm, error):
+                    raise
+                wait = _delay(error, attempt)
             else:
-                call = Call(model=member.name, requested=size, latency=time.monotonic() - began)
-                drawn.add(self._read(response, request, member, call))
-                break
-        return drawn
+                return response, began
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
 
     def _read(self, response: Any, request: Request, member: PooledModel, call: Call) -> Drawn:
         """Samples, usage and cost out of LiteLLM's response."""
@@ -254,22 +286,31 @@ class Sampler:
     def _usage(
         self, response: Any, request: Request, member: PooledModel, counts: Sequence[int]
     ) -> Usage:
-        reported = getattr(response, "usage", None)
-        total = sum(counts)
-        if reported is None or not reported.prompt_tokens:
-            prompt = self._count(member, request.prompt)
-            return Usage(prompt_tokens=prompt, completion_tokens=total, estimated=True)
-        completion = reported.completion_tokens or 0
-        if len(counts) > 1 and completion < _CREDIBLE * total:
-            self._counts_one_choice.add(member.name)
-        one_choice = len(counts) > 1 and member.name in self._counts_one_choice
+        """What the provider reports; what it leaves out is counted here."""
+        report = getattr(response, "usage", None)
+        prompt = int(getattr(report, "prompt_tokens", 0) or 0)
+        completion = int(getattr(report, "completion_tokens", 0) or 0)
+        written = sum(counts)
+        doubtful = completion == 0 < written or self._reports_one_choice(member, completion, counts)
         return Usage(
-            prompt_tokens=reported.prompt_tokens,
-            completion_tokens=max(completion, total) if one_choice else completion,
-            cached_tokens=_detail(reported, "prompt_tokens_details", "cached_tokens"),
-            reasoning_tokens=_detail(reported, "completion_tokens_details", "reasoning_tokens"),
-            estimated=one_choice,
+            prompt_tokens=prompt or self._count(member, request.prompt),
+            completion_tokens=max(completion, written) if doubtful else completion,
+            cached_tokens=_detail(report, "prompt_tokens_details", "cached_tokens"),
+            reasoning_tokens=_detail(report, "completion_tokens_details", "reasoning_tokens"),
+            estimated=doubtful or not prompt,
         )
+
+    def _reports_one_choice(
+        self, member: PooledModel, completion: int, counts: Sequence[int]
+    ) -> bool:
+        """Whether a provider's report covers one of several choices (llama.cpp's does)."""
+        if len(counts) < 2:
+            return False
+        # Without a tokenizer our own count is rough: halfway between one choice and all.
+        share = _CREDIBLE if self._count_tokens else len(counts) ** -0.5
+        if 0 < completion < share * sum(counts):
+            self._counts_one_choice.add(member.name)
+        return member.name in self._counts_one_choice
 
     def _count(self, member: PooledModel, text: str) -> int:
         if self._count_tokens is not None:
@@ -321,6 +362,11 @@ def _cost(response: Any, member: PooledModel, usage: Usage) -> float | None:
         hidden = getattr(response, "_hidden_params", None) or {}
         if hidden.get("response_cost") is not None:
             return float(hidden["response_cost"])
+    return _list_cost(member, usage)
+
+
+def _list_cost(member: PooledModel, usage: Usage) -> float | None:
+    """$ of so many tokens at the list price; `None` where nobody knows it."""
     price = catalog.price(member)
     return price.cost(usage.prompt_tokens, usage.completion_tokens) if price else None
 
@@ -331,10 +377,12 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[:300]}"
 
 
-def _refuses_n(error: BaseException) -> bool:
-    """Whether a provider would not take the parameter n."""
-    name = type(error).__name__
-    return name == "UnsupportedParamsError" or getattr(error, "status_code", None) == 400
+def _may_refuse_n(error: BaseException) -> bool:
+    """Whether it may be the parameter n that a provider would not take.
+
+    By LiteLLM's class: a prompt that is too long or against a policy has one of its own.
+    """
+    return type(error).__name__ in _MAY_REFUSE_N
 
 
 def _is_passing(litellm: Any, error: BaseException) -> bool:
@@ -344,17 +392,29 @@ def _is_passing(litellm: Any, error: BaseException) -> bool:
 
 def _delay(error: BaseException, attempt: int) -> float:
     """Seconds to wait: what the provider asks for, else exponential with jitter."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers = getattr(error, "litellm_response_headers", None) or {}
     asked = str(headers.get("retry-after", ""))
-    if asked.replace(".", "", 1).isdigit():
+    if asked.replace(".", "", 1).isdecimal():
         return min(float(asked), 60.0)
     return float(_FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5))
 
 
-def _raise_own(error: BaseException) -> None:
-    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's."""
+def _raise_own(error: BaseException, handled: BaseException | None) -> None:
+    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's.
+
+    Args:
+        error: What LiteLLM raised.
+        handled: What the caller was handling meanwhile: Python chains that on as well.
+    """
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and seen is not handled:
         if isinstance(seen, BestRouteError):
             raise seen from None
         seen = seen.__cause__ or seen.__context__
+
+
+def _copied(value: Any) -> Any:
+    """A copy of plain data at any depth: LiteLLM rewrites messages and tools in place."""
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list | tuple) else value

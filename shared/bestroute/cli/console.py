@@ -48,25 +48,16 @@ def evaluation_table(evaluation: Evaluation, *, title: str) -> Table:
     return table
 
 
-def live_table(answers: Sequence[dict[str, Any]], *, title: str) -> Table:
-    """The decisions and answers of single requests."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("question", max_width=44)
-    table.add_column("arm", no_wrap=True)
-    for name in ("match", "est. $", "real $"):
-        table.add_column(name, justify="right")
-    table.add_column("answer", max_width=24)
-    table.add_column("right")
-    for row in answers:
-        match = row["match_probability"]
-        table.add_row(
-            row["query"].replace("\n", " "),
-            row["arm"],
-            "-" if match is None else f"{match:.2f}",
-            f"{row['estimated_cost'] * 1e6:.0f}u",
-            f"{row['cost'] * 1e6:.0f}u",
-            row["answer"].strip().replace("\n", " ")[:80],
-            "yes" if row["right"] else "no",
+def print_answers(console: Console, answers: Sequence[dict[str, Any]], *, title: str) -> None:
+    """Decision, costs and answer of single requests, three lines each."""
+    console.print(f"\n[bold]{title}[/]")
+    for number, row in enumerate(answers, start=1):
+        right = "[green]right[/]" if row["right"] else "[red]wrong[/]"
+        console.print(
+            f"{number:>2}. [bold]{row['arm']}[/]  match {row['match_probability']:.2f}  "
+            f"estimated ${row['estimated_cost']:.6f}  real ${row['cost']:.6f}  {right}",
+            highlight=False,
         )
-    table.caption = "1u = $0.000001"
-    return table
+        for label, text in (("Q", row["query"]), ("A", row["answer"])):
+            line = " ".join(text.split())
+            console.print(f"    {label}  {line}", markup=False, highlight=False, soft_wrap=True)

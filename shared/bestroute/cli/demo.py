@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from bestroute._litellm import load_litellm
-from bestroute.cli.console import evaluation_table, live_table, progress_bars
+from bestroute.cli.console import evaluation_table, print_answers, progress_bars
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
@@ -70,7 +70,7 @@ def demo(
     with progress_bars(console) as report:
         answers = asyncio.run(_ask(engine, _questions(table, seed), report))
     where = "live" if live else "recorded"
-    console.print(live_table(answers, title=f"Ten unseen questions through the engine ({where})"))
+    print_answers(console, answers, title=f"Ten unseen questions through the engine ({where})")
     seconds = time.monotonic() - began
     if json_path is not None:
         rows = [row.model_dump() for row in fitted.evaluation.rows]

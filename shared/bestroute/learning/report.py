@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from importlib import resources
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from bestroute._extras import require
 from bestroute.learning.curves import oracle, random_mix, sweep
 from bestroute.learning.evaluate import Evaluation
+from bestroute.pool import Arm
 
 if TYPE_CHECKING:
     from bestroute.learning.fit import Fitted
@@ -92,20 +94,23 @@ def _draw_curve(fitted: Fitted, path: Path) -> None:
     axes.set_ylabel("quality (mean oracle score)")
     axes.set_title(f"Cost and quality on {len(test)} test queries")
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize=8)
     figure.savefig(path)
 
 
 def _draw_arms(axes: Any, evaluation: Evaluation) -> None:
-    """Every fixed arm, and the chosen threshold."""
+    """Every fixed arm, joined model by model, and the chosen threshold."""
     chosen = evaluation.row("router")
-    axes.plot(chosen.cost_per_1k, chosen.quality, "o", color="#1f6feb", ms=9)
-    axes.annotate("chosen", (chosen.cost_per_1k, chosen.quality), (6, -14), **_OFFSET)
+    axes.plot(chosen.cost_per_1k, chosen.quality, "o", color="#1f6feb", ms=9, label="chosen")
+    whole = evaluation.row("always_reference")
+    axes.plot(whole.cost_per_1k, whole.quality, "*", color="#444444", ms=11, label="reference")
+    arms: dict[str, list[tuple[float, float]]] = {}
     for row in evaluation.rows:
-        if row.name == "always_reference" or row.name.startswith("fixed:"):
-            axes.plot(row.cost_per_1k, row.quality, "s", color="#444444", ms=4)
-            label = row.name.removeprefix("fixed:").replace("_", " ")
-            axes.annotate(label, (row.cost_per_1k, row.quality), (4, 4), **_OFFSET)
-
-
-_OFFSET: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7}
+        kind, _, arm = row.name.partition(":")
+        if kind == "fixed":
+            points = arms.setdefault(Arm.parse(arm).model, [])
+            points.append((row.cost_per_1k, row.quality))
+    for (model, points), marker in zip(arms.items(), cycle("sD^vPX"), strict=False):
+        name = f"{model}, n = 1 to {len(points)}"
+        costs, qualities = zip(*points, strict=True)
+        axes.plot(costs, qualities, marker, ls="-", lw=0.5, color="#444444", ms=4, label=name)

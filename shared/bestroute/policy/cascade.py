@@ -50,17 +50,25 @@ class Cascade:
         if state.reference in state.arms and reference not in state.failed:
             why = self._why(state) + "escalated to the reference"
             return (Draw(model=reference, n=1, reason=why, final=True),)
+        if cheap is None and (arm := self._any(state)) is not None:
+            why = self._why(state) + f"{reference} cannot answer, {arm.model} perhaps can"
+            return (Draw(model=arm.model, n=arm.n, reason=why, final=True),)
         return Accept(model=cheap, reason=self._why(state) + "the reference gave no answer")
 
     def _cheapest(self, state: State) -> Arm | None:
         """Of the models with arms of n >= 2, the cheapest, at the most samples up to n."""
         best: dict[str, Arm] = {}
-        for arm in state.arms:
+        for arm in sorted(state.arms, key=lambda arm: arm.n):
             usable = arm.model not in state.failed and arm.model != state.reference.model
-            if usable and 2 <= arm.n <= self.n and arm.n > best.get(arm.model, Arm("", 0)).n:
+            saves = not state.costs[arm] > self._limit(state)
+            if usable and saves and 2 <= arm.n <= self.n:
                 best[arm.model] = arm
-        cheaper = [arm for arm in best.values() if not state.costs[arm] > self._limit(state)]
-        return min(cheaper, key=lambda arm: np.nan_to_num(state.costs[arm]), default=None)
+        return min(best.values(), key=lambda arm: np.nan_to_num(state.costs[arm]), default=None)
+
+    def _any(self, state: State) -> Arm | None:
+        """The cheapest arm of any model that has not failed."""
+        left = [arm for arm in state.arms if arm.model not in state.failed]
+        return min(left, key=lambda arm: np.nan_to_num(state.costs[arm]), default=None)
 
     def _limit(self, state: State) -> float:
         """Samples that cost more than the reference save nothing."""

@@ -52,11 +52,16 @@ class OneShot:
         return arms[int(choose(match, cost, reference, self.threshold)[0])]
 
     def _reason(self, arm: Arm, state: State) -> str:
-        if state.failed:
-            return f"{', '.join(sorted(state.failed))} failed; {arm} is the next qualifying arm"
+        failed = f"{', '.join(sorted(state.failed))} failed; " if state.failed else ""
         if arm == state.reference:
-            return f"no cheaper arm reaches the threshold {self.threshold:g}: the reference"
+            return f"{failed}no cheaper arm reaches the threshold {self.threshold:g}: the reference"
+        match = state.match.get(arm, 0.0)
+        if match >= self.threshold:
+            return (
+                f"{failed}cheapest arm whose match probability ({match:.2f}) "
+                f"reaches the threshold {self.threshold:g}"
+            )
         return (
-            f"cheapest arm whose match probability ({state.match.get(arm, 0.0):.2f}) "
-            f"reaches the threshold {self.threshold:g}"
+            f"{failed}the reference cannot serve the request and no arm reaches the threshold "
+            f"{self.threshold:g}: the highest match probability ({match:.2f})"
         )

@@ -3,7 +3,7 @@
     python shared/scripts/demo_data/build.py
 
 Reads the parts that `generate.py` wrote, scores every response with its prompt's own check, and
-writes the samples table and its data card's checksum into the package.
+writes the samples table and its data card into the package.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
+from string import Template
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generate import COUNTS, PARTS, messages_of, recorded  # noqa: E402
+from generate import COUNTS, PARTS, SAMPLING, messages_of, recorded  # noqa: E402
+from local_models import MODELS  # noqa: E402
 from prompts import build  # noqa: E402
 
-from bestroute.learning.samples import canonical, read_samples, write_samples  # noqa: E402
+from bestroute.learning.samples import SPLITS, canonical, read_samples, write_samples  # noqa: E402
 from bestroute.learning.verifiers import verify  # noqa: E402
 
 DATA = HERE.parents[1] / "bestroute" / "data" / "demo_samples.parquet"
@@ -58,19 +62,40 @@ def scored_rows(partial: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def accuracy_table(rows: list[dict[str, Any]]) -> Table:
-    """Mean oracle score by family and model: what the data card shows."""
-    table = Table("family", *COUNTS, title="right with one sample")
-    right: Counter[tuple[str, str]] = Counter()
-    total: Counter[tuple[str, str]] = Counter()
+def accuracies(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Mean oracle score of one sample, model by model, for every family and for all."""
+    scores: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         for family in (row["task"], "all"):
-            right[family, row["model"]] += row["oracle_score"]
-            total[family, row["model"]] += 1
-    for family in dict.fromkeys([*sorted({row["task"] for row in rows}), "all"]):
-        shares = (f"{right[family, m] / max(1, total[family, m]):.2f}" for m in COUNTS)
-        table.add_row(family, *shares)
-    return table
+            by_model = scores.setdefault(family, {model: [] for model in COUNTS})
+            by_model[row["model"]].append(row["oracle_score"])
+    names = sorted(scores, key=lambda family: (family == "all", family))
+    return {name: [fmean(scores[name][model]) for model in COUNTS] for name in names}
+
+
+def data_card(rows: list[dict[str, Any]], data: bytes) -> str:
+    """Fill in the card's template."""
+    splits = Counter(row["split"] for row in {row["query_id"]: row for row in rows}.values())
+    days = sorted({date.fromtimestamp((PARTS / f"{m}.jsonl").stat().st_mtime) for m in COUNTS})
+    table = ["| family | " + " | ".join(COUNTS) + " |", "|---" * (len(COUNTS) + 1) + "|"]
+    for family, shares in accuracies(rows).items():
+        table.append(f"| {family} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
+    weights = [
+        f"| {model} | {MODELS[model].origin} | {count} | `{MODELS[model].sha256}` |"
+        for model, count in COUNTS.items()
+    ]
+    return Template((HERE / "DATA_CARD.md.in").read_text(encoding="utf-8")).substitute(
+        rows=f"{len(rows):,}",
+        prompts=sum(splits.values()),
+        splits=", ".join(f"{splits[split]} {split}" for split in SPLITS),
+        bytes=f"{len(data):,}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        days=" to ".join(day.isoformat() for day in (days[0], days[-1])),
+        runtime=f"xllamacpp {version('xllamacpp')}, LiteLLM {version('litellm')}",
+        sampling=canonical(SAMPLING),
+        weights="\n".join(weights),
+        accuracy="\n".join(table),
+    )
 
 
 def main(
@@ -82,10 +107,10 @@ def main(
     rows = scored_rows(partial)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_samples(rows, output)
-    table = read_samples(output, scored=True)
-    digest = hashlib.sha256(output.read_bytes()).hexdigest()
-    console.print(accuracy_table(rows))
-    console.print(f"{output}: {table.num_rows} rows, {output.stat().st_size:,} bytes\n{digest}")
+    read_samples(output, scored=True)
+    card = data_card(rows, output.read_bytes())
+    (output.parent / "DATA_CARD.md").write_text(card, encoding="utf-8")
+    console.print(card, markup=False)
 
 
 if __name__ == "__main__":

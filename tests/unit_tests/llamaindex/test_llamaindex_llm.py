@@ -80,7 +80,8 @@ def test_a_pool_alone_is_enough(form: str, tmp_path: Path) -> None:
     assert isinstance(llm.engine.policy, Cascade)
 
 
-def test_a_saved_router(artifact: Path) -> None:
+def test_a_saved_router(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIG_KEY", "from-the-environment")
     llm = BestRouteLLM.from_pretrained(artifact, pool=POOL)
     assert llm.engine.policy.threshold == 0.6
     assert llm.engine.route("What is 2 + 2?").arm == Arm("small", 1)
@@ -161,7 +162,7 @@ def test_it_comes_back_from_a_pickle(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("BIG_KEY", "from-the-environment")
-    llm = BestRouteLLM(POOL, max_n=2, sampler=None, policy=Cascade(n=2))
+    llm = BestRouteLLM(POOL, max_n=2, policy=Cascade(n=2))
     with caplog.at_level(logging.WARNING):
         again = pickle.loads(pickle.dumps(llm))
     assert not caplog.records  # LlamaIndex warns of what it drops

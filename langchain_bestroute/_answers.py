@@ -1,0 +1,74 @@
+"""What the engine brings, in LangChain's types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from bestroute import ModelPool, RoutedResponse, Usage
+from bestroute.sampling import Delta
+from langchain_bestroute._messages import additional, from_openai
+
+PROVIDER = "bestroute"
+
+
+def to_result(response: RoutedResponse, pool: ModelPool) -> ChatResult:
+    """One generation, the winner, with the usage of all samples."""
+    message = from_openai(response.message)
+    message.usage_metadata = usage_metadata(response.usage)
+    message.response_metadata = metadata(response, pool)
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def to_chunk(item: Delta | RoutedResponse, pool: ModelPool) -> ChatGenerationChunk:
+    """A piece of the winner; the response itself is the last chunk, and the only one with usage."""
+    if isinstance(item, RoutedResponse):
+        message = AIMessageChunk(
+            content="",
+            additional_kwargs=additional(item.message),
+            usage_metadata=usage_metadata(item.usage),
+            response_metadata=metadata(item, pool),
+            chunk_position="last",
+        )
+    else:
+        calls = [_call_chunk(call, position) for position, call in enumerate(item.tool_calls)]
+        message = AIMessageChunk(content=item.text, tool_call_chunks=calls)
+    return ChatGenerationChunk(message=message)
+
+
+def _call_chunk(call: dict[str, Any], position: int) -> Any:
+    function = call.get("function") or {}
+    return tool_call_chunk(
+        name=function.get("name"),
+        args=function.get("arguments"),
+        id=call.get("id"),
+        index=call.get("index", position),
+    )
+
+
+def usage_metadata(usage: Usage) -> UsageMetadata:
+    """Tokens of all samples together, as LangChain counts them."""
+    counted = UsageMetadata(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+    )
+    if usage.cached_tokens:
+        counted["input_token_details"] = InputTokenDetails(cache_read=usage.cached_tokens)
+    if usage.reasoning_tokens:
+        counted["output_token_details"] = OutputTokenDetails(reasoning=usage.reasoning_tokens)
+    return counted
+
+
+def metadata(response: RoutedResponse, pool: ModelPool) -> dict[str, Any]:
+    """Which model really answered, why, and what everything cost."""
+    return {
+        "model_name": pool[response.model].model,
+        "model_provider": PROVIDER,
+        "finish_reason": response.winner.finish_reason,
+        "bestroute": response.summary(),
+    }

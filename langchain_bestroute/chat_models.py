@@ -1,0 +1,286 @@
+"""ChatBestRoute: a whole model pool behind LangChain's interface of one chat model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from pathlib import Path
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.load import dumpd
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from pydantic import ConfigDict, Field
+
+from bestroute import BestRoute
+from bestroute.errors import ConfigError
+from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
+from langchain_bestroute._messages import to_openai
+from langchain_bestroute._source import PoolLike, Source
+from langchain_bestroute._tools import ToolChoice, ToolLike, tool_params
+
+_PARAMS = ("temperature", "max_tokens", "timeout", "threshold", "max_n")
+
+
+class ChatBestRoute(BaseChatModel):
+    """Routes each request to a model and a number of samples, and answers with the best sample.
+
+    Keyword arguments of a call (or of `bind`) are OpenAI parameters, except for `threshold`,
+    `max_n` and `query_text`, which go to the engine. Usage is the sum over all samples; the
+    decision and its cost are in `response_metadata["bestroute"]`.
+
+    Keys belong to the models of the pool. Dumps, cache keys and pickles leave them out; only
+    `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
+
+    Args:
+        pool: The model pool, plain data of one, or a YAML file. Without `artifact` the router is
+            the training-free, uncalibrated `Cascade`.
+        artifact: Directory or hub id of a saved router; see `from_pretrained`.
+        revision: Branch, tag or commit on the hub.
+        engine: Instead of all these, an engine built by hand (with a router, policy or reward
+            model of your own). Such a model can be neither pickled nor serialised.
+        max_retries: Further attempts of a call after a passing failure.
+
+    Attributes:
+        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
+        max_n: Largest number of samples of one model.
+        temperature: Sampling temperature, instead of the pool's; 0 means one sample.
+        max_tokens: Longest answer, instead of the pool's.
+        timeout: Seconds for one call to a provider.
+        stop: Texts at which an answer ends.
+        streaming: Whether `invoke` streams as well.
+
+    Raises:
+        ConfigError: The pool cannot be read, there is none, or options contradict each other.
+        ArtifactError: The saved router cannot be read, or does not fit the pool.
+
+    Example:
+        >>> from langchain_bestroute import ChatBestRoute
+        >>> llm = ChatBestRoute(pool={"models": [
+        ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},
+        ...     {"model": "openai/gpt-4o", "reference": True},
+        ... ]})
+        >>> [str(arm) for arm in llm.engine.pool.arms]
+        ['groq/llama-3.1-8b-instant:1', 'groq/llama-3.1-8b-instant:2', \
+'groq/llama-3.1-8b-instant:3', 'openai/gpt-4o:1']
+        >>> message = llm.invoke("What is 17 * 3?")  # doctest: +SKIP
+        >>> message.response_metadata["bestroute"]["arm"]  # doctest: +SKIP
+        'groq/llama-3.1-8b-instant:3'
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    source: Source = Field(frozen=True)
+    threshold: float | None = None
+    max_n: int | None = Field(default=None, ge=1)
+    temperature: float | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0)
+    stop: list[str] | None = None
+    streaming: bool = False
+
+    def __init__(
+        self,
+        *,
+        pool: PoolLike | None = None,
+        artifact: str | Path | None = None,
+        revision: str | None = None,
+        engine: BestRoute | None = None,
+        max_retries: int | None = None,
+        **fields: Any,
+    ) -> None:
+        if fields.pop("api_key", None) is not None:
+            warnings.warn(
+                "api_key is ignored: keys belong to the models of the pool (params.api_key)",
+                stacklevel=2,
+            )
+        recipe: dict[str, Any] = {
+            "pool": pool,
+            "artifact": artifact,
+            "revision": revision,
+            "max_retries": max_retries,
+        }
+        source = _source(recipe, engine, fields.pop("source", None))
+        super().__init__(source=source, **fields)
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
+        """A threshold without a router shows here, not at the first call."""
+        if self.threshold is not None:
+            engine = self.engine
+            BestRoute(
+                engine.pool,
+                router=engine.router,
+                cost_model=engine.cost_model,
+                threshold=self.threshold,
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        pool: PoolLike | None = None,
+        revision: str | None = None,
+        threshold: float | None = None,
+        **options: Any,
+    ) -> ChatBestRoute:
+        """Load a saved router from a directory or a hub id.
+
+        Args:
+            name_or_path: Directory, or id on the HuggingFace hub.
+            pool: A pool of the artifact's names, for api_base, keys and other parameters.
+            revision: Branch, tag or commit on the hub.
+            threshold: Instead of the artifact's calibrated one.
+            **options: Further fields.
+
+        Raises:
+            ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
+            PoolMismatchError: It was made for another pool.
+        """
+        return cls(
+            artifact=name_or_path, pool=pool, revision=revision, threshold=threshold, **options
+        )
+
+    @property
+    def engine(self) -> BestRoute:
+        """The engine behind it; after unpickling, built when first asked for."""
+        return self.source.engine
+
+    @property
+    def _llm_type(self) -> str:
+        return PROVIDER
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain may write it down: it may, keys are left out."""
+        return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `load` builds it from, and what a cached answer depends on."""
+        return {"source": self.source.plain()}
+
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        # Not cached: a copy, or an assignment, must not find another one's cached answers.
+        return cast(dict[str, Any], dumpd(self))
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        pool = self.engine.pool
+        return {
+            "model_name": self._model_name,
+            "models": [member.name for member in pool.models],
+            "pool": pool.fingerprint,
+            "artifact": self.source.artifact,
+            "digest": self.source.digest,
+            **{name: getattr(self, name) for name in (*_PARAMS, "stop")},
+        }
+
+    @property
+    def _model_name(self) -> str:
+        return f"{PROVIDER}:{self.engine.pool.reference.name}"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = PROVIDER
+        params.setdefault("ls_model_name", self._model_name)
+        return params
+
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: ToolChoice = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools with every call.
+
+        Args:
+            tools: Tools in any form that LangChain knows.
+            tool_choice: auto, none, required (or any, or True), a tool's name, or OpenAI's form.
+            strict: Whether arguments must follow the schema exactly.
+            **kwargs: Further parameters to bind.
+
+        Raises:
+            ConfigError: The choice is not among the tools.
+        """
+        return self.bind(**tool_params(tools, tool_choice, strict=strict), **kwargs)
+
+    def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The engine's arguments: the call's own win over the model's."""
+        own = {name: getattr(self, name) for name in _PARAMS}
+        own["stop"] = stop or self.stop or None
+        given = {name: value for name, value in kwargs.items() if name != "stream"}
+        options = {**own, **given}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        response = self.engine.complete(to_openai(messages), **self._options(stop, kwargs))
+        return to_result(response, self.engine.pool)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        options = self._options(stop, kwargs)
+        response = await self.engine.acomplete(to_openai(messages), **options)
+        return to_result(response, self.engine.pool)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        items = self.engine.stream(to_openai(messages), **self._options(stop, kwargs))
+        with closing(cast(Generator[Any, None, None], items)):
+            for item in items:
+                chunk = to_chunk(item, self.engine.pool)
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        items = self.engine.astream(to_openai(messages), **self._options(stop, kwargs))
+        async with aclosing(cast(AsyncGenerator[Any, None], items)):
+            async for item in items:
+                chunk = to_chunk(item, self.engine.pool)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+
+def _source(recipe: Mapping[str, Any], engine: BestRoute | None, source: Any) -> Source:
+    """Out of exactly one of: a recipe, an engine, a source (as written down, or of a copy)."""
+    has_recipe = any(value is not None for value in recipe.values())
+    if has_recipe + (engine is not None) + (source is not None) > 1:
+        raise ConfigError("give a pool or a saved router, or an engine, not both")
+    if engine is not None:
+        return Source.of_engine(engine)
+    if isinstance(source, Source):
+        return source
+    return Source.read(recipe if source is None else source)

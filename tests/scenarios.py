@@ -1,0 +1,100 @@
+"""A chain and a query engine that the tests run on recorded and on live models.
+
+`shared/scripts/record_cassette.py` runs the very same, so that what it records is what they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+    from llama_index.core.llms import LLM
+
+MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+"""The cheap model and the reference."""
+
+COUNTRIES = ("France", "Japan", "Australia", "Kazakhstan")
+
+LIBRARY = (
+    "The Harbour Library opens at nine in the morning and closes at six, except on Sundays.",
+    "A library card costs twelve euros a year. Children under sixteen pay nothing.",
+    "Books may be kept for four weeks. A reminder is sent three days before they are due.",
+    "The reading room on the second floor has forty seats and a view of the old lighthouse.",
+    "The library was founded in 1908 by the ship owner Clara Winterberg.",
+)
+QUESTIONS = (
+    "Who founded the Harbour Library?",
+    "How much does a library card cost per year?",
+    "How long may books be kept?",
+)
+
+
+def pool(bases: Mapping[str, str]) -> dict[str, Any]:
+    """A pool for a cascade; `bases` says where each model answers, recorded ones nowhere."""
+    cheap, reference = MODELS
+    return {
+        "models": [
+            _member(cheap, bases, price={"input": 3, "output": 6}, max_samples=3),
+            _member(reference, bases, price={"input": 5, "output": 15}, reference=True),
+        ]
+    }
+
+
+def _member(name: str, bases: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    params: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95, "max_tokens": 48}
+    if name in bases:
+        params.update(api_base=bases[name], api_key="none")
+    model = f"openai/{name}" if name in bases else f"recorded/{name}"
+    return {
+        "name": name,
+        "model": model,
+        "native_n": True,
+        "max_native_n": 5,
+        "context_window": 4096,
+        "params": params,
+        **fields,
+    }
+
+
+def chain(llm: BaseChatModel) -> Runnable[dict[str, str], str]:
+    """prompt | model | parser."""
+    from langchain_core.output_parsers import StrOutputParser
+    from langchain_core.prompts import ChatPromptTemplate
+
+    prompt = ChatPromptTemplate.from_messages(
+        [
+            ("system", "You answer with the name of the city only."),
+            ("human", "What is the capital of {country}?"),
+        ]
+    )
+    return prompt | llm | StrOutputParser()
+
+
+def query_engine(llm: LLM) -> BaseQueryEngine:
+    """A vector index over five documents, embedded on this machine."""
+    from llama_index.core import Document, VectorStoreIndex
+    from llama_index.core.embeddings import BaseEmbedding
+
+    from bestroute.routers.static import StaticEncoder
+
+    encoder = StaticEncoder()
+
+    class StaticEmbedding(BaseEmbedding):
+        """Static word embeddings."""
+
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return [float(value) for value in encoder.encode([text])[0]]
+
+        def _get_query_embedding(self, query: str) -> list[float]:
+            return self._get_text_embedding(query)
+
+        async def _aget_query_embedding(self, query: str) -> list[float]:
+            return self._get_text_embedding(query)
+
+    documents = [Document(text=text, id_=f"library-{i}") for i, text in enumerate(LIBRARY)]
+    index = VectorStoreIndex.from_documents(documents, embed_model=StaticEmbedding())
+    return index.as_query_engine(llm=llm, similarity_top_k=2)

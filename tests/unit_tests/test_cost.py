@@ -1,0 +1,74 @@
+"""The cost estimate: its formula, what it falls back on, and that a missing price is said."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bestroute import Arm, ModelPool
+from bestroute.cost import CostModel, TokenStats
+from bestroute.errors import MissingPriceError, UnknownModelError
+
+
+def pool(**fields: Any) -> ModelPool:
+    small = {"model": "openai/small", "name": "small", "max_samples": 128, **fields}
+    return ModelPool.from_dict({"models": [small, {"model": "openai/big", "reference": True}]})
+
+
+@given(
+    n=st.integers(1, 128),
+    limit=st.integers(1, 128),
+    native=st.booleans(),
+    price=st.tuples(st.floats(0, 100), st.floats(0, 100)),
+    prompt=st.integers(0, 10_000),
+    output=st.floats(0, 5_000),
+)
+def test_the_prompt_is_billed_once_a_call_and_the_output_n_times(
+    n: int, limit: int, native: bool, price: tuple[float, float], prompt: int, output: float
+) -> None:
+    prices = {"input": price[0], "output": price[1]}
+    model = CostModel(
+        pool(price=prices, native_n=native, max_native_n=limit),
+        {"small": TokenStats(prompt_base=3, prompt_ratio=0.5, output_tokens=output)},
+    )
+    calls = math.ceil(n / limit) if native else n
+    expected = calls * (3 + prompt / 2) * price[0] + n * output * price[1]
+    assert model.estimate(Arm("small", n), "x" * prompt) == pytest.approx(expected / 1e6)
+
+
+def test_a_router_s_word_on_the_length_wins() -> None:
+    model = CostModel(pool(price={"input": 0, "output": 1}, native_n=True))
+    assert model.estimate(Arm("small", 2), "hi", output_tokens=10) == pytest.approx(20e-6)
+
+
+def test_without_statistics_it_guesses_from_characters() -> None:
+    model = CostModel(pool())
+    assert model.prompt_tokens("small", "x" * 400) == 100
+    assert model.output_tokens("small") == 256
+
+
+def test_no_prompt_has_fewer_than_no_tokens() -> None:
+    model = CostModel(pool(), {"small": TokenStats(prompt_base=-50)})
+    assert model.prompt_tokens("small", "hi") == 0
+
+
+@pytest.mark.parametrize("field", ["prompt_base", "prompt_ratio", "output_tokens"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_statistics_are_finite(field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=field):
+        TokenStats(**{field: value})
+
+
+def test_a_missing_price_is_named_with_the_remedy() -> None:
+    with pytest.raises(MissingPriceError, match=r"'small' \(openai/small\).*price: \{input"):
+        CostModel(pool()).price("small")
+
+
+def test_a_model_outside_the_pool_is_unknown() -> None:
+    with pytest.raises(UnknownModelError, match="'other'"):
+        CostModel(pool()).price("other")

@@ -1,0 +1,106 @@
+"""Requests: what is refused, what the router reads, what a model must be able to do."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from bestroute.errors import RequestError
+from bestroute.query import Request
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        "",
+        "  \n",
+        [user("")],
+        [user(None)],
+        [user([])],
+        [user([{"type": "text", "text": " "}])],
+        [{"role": "robot", "content": "hi"}],
+        [{"content": "hi"}],
+        None,
+        7,
+        ["hi"],
+        {"role": "user", "content": "hi"},
+    ],
+)
+def test_messages_that_say_nothing_are_refused(messages: Any) -> None:
+    with pytest.raises(RequestError):
+        Request.build(messages)
+
+
+@pytest.mark.parametrize("name", ["n", "model", "stream", "messages"])
+def test_what_the_router_decides_is_no_parameter(name: str) -> None:
+    with pytest.raises(RequestError, match=name):
+        Request.build("hi", {name: 2})
+
+
+def test_n_of_one_and_absent_values_say_nothing() -> None:
+    assert Request.build("hi", {"n": 1}).params == {"n": 1}
+    assert Request.build("hi", {"tools": None, "stop": None}).params == {}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[user([IMAGE])], [{"role": "assistant", "tool_calls": [{"id": "1"}]}]],
+)
+def test_an_image_or_a_tool_call_alone_says_something(messages: Any) -> None:
+    Request.build(messages)
+
+
+def test_the_caller_s_messages_are_not_changed() -> None:
+    messages = [user([{"type": "text", "text": "hi"}])]
+    before = copy.deepcopy(messages)
+    request = Request.build(messages)
+    request.messages[0]["content"] = "other"
+    assert messages == before
+
+
+def test_the_query_is_the_last_user_turn() -> None:
+    chat = [user("first"), {"role": "assistant", "content": "a"}, user("second"), user([IMAGE])]
+    request = Request.build([{"role": "system", "content": "be brief"}, *chat])
+    assert request.query == "second"
+    assert request.prompt.split("\n") == ["be brief", "first", "a", "second", ""]
+
+
+def test_the_query_is_all_text_without_a_user_turn_and_the_caller_s_word_wins() -> None:
+    system = [{"role": "system", "content": "say hello"}]
+    assert Request.build(system).query == "say hello"
+    assert Request.build(system, query_text="hello?").query == "hello?"
+
+
+def test_tools_and_tool_calls_are_billed_as_prompt() -> None:
+    call = {"id": "1", "function": {"name": "find", "arguments": '{"q": "moon"}'}}
+    chat = [user("hi"), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    prompt = Request.build(chat, {"tools": [TOOL]}).prompt
+    assert "moon" in prompt and '"parameters"' in prompt
+
+
+@pytest.mark.parametrize(
+    ("content", "params", "needs"),
+    [
+        ("hi", {}, set()),
+        ([IMAGE], {}, {"vision"}),
+        ([{"type": "text", "text": "?"}, AUDIO], {}, {"audio"}),
+        ("hi", {"tools": [TOOL]}, {"tools"}),
+        ("hi", {"tools": []}, set()),
+        ("hi", {"response_format": {"type": "json_object"}}, {"response_format"}),
+        ("hi", {"response_format": {"type": "text"}}, set()),
+        ("hi", {"response_format": Request}, {"response_format"}),
+    ],
+)
+def test_needs_of_a_request(content: Any, params: dict[str, Any], needs: set[str]) -> None:
+    assert Request.build([user(content)], params).needs == needs
