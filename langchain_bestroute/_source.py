@@ -32,7 +32,7 @@ class Source(BaseModel):
     engine is built once, shared by copies, and built again from a pickle.
 
     Attributes:
-        pool: The model pool; `None` where the saved router brings it.
+        pool: The model pool; a saved router may bring it.
         artifact: Directory or hub id of a saved router.
         revision: Branch, tag or commit on the hub.
         digest: Which saved router: another one under the same name is refused.
@@ -73,7 +73,8 @@ class Source(BaseModel):
         engine = source.engine
         if source.artifact is None:
             return source
-        return source.model_copy(update={"digest": artifact_digest(engine)})
+        known = {"pool": engine.pool, "digest": artifact_digest(engine)}
+        return source.model_copy(update=known)
 
     @property
     def engine(self) -> BestRoute:
@@ -129,8 +130,7 @@ class Source(BaseModel):
         return super(Source, bare).__getstate__()
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        pool = self.pool or (self._engine and self._engine.pool)
-        models = [member.name for member in pool.models] if pool else None
+        models = [member.name for member in self.pool.models] if self.pool else None
         shown = {"models": models, "artifact": self.artifact, "digest": self.digest}
         return [(name, value) for name, value in shown.items() if value is not None]
 
@@ -165,7 +165,6 @@ def artifact_digest(engine: BestRoute) -> str | None:
         getattr(engine.policy, "threshold", None),
         engine.reward.config(),
         {name: stats.model_dump() for name, stats in engine.cost_model.stats.items()},
-        [member.model_dump(mode="json") for member in engine.pool.models],
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
