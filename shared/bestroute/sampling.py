@@ -308,7 +308,7 @@ class Sampler:
             return False
         # Without a tokenizer our own count is rough: halfway between one choice and all.
         share = _CREDIBLE if self._count_tokens else len(counts) ** -0.5
-        if 0 < completion < share * sum(counts):
+        if completion < share * sum(counts):
             self._counts_one_choice.add(member.name)
         return member.name in self._counts_one_choice
 

@@ -180,19 +180,29 @@ async def test_litellm_hears_of_the_provider_once_and_again_when_forgotten(
         recording.uninstall()
 
 
-async def test_through_the_engine_each_request_is_its_own(recording: Recording) -> None:
-    engine = BestRoute(POOL)
+@pytest.mark.parametrize("native", [True, False])
+async def test_through_the_engine_each_request_is_its_own(
+    recording: Recording, native: bool
+) -> None:
+    models = (member(max_samples=3, native_n=native), POOL.reference)
+    engine = BestRoute(ModelPool(models=models))
     for _ in range(3):  # 2 recorded samples of the reference would not do for 3 requests
         response = await engine.acomplete(CHAT)
         assert response.model == "big" and len(response.samples) == 4
         assert len({sample.text for sample in response.samples}) == 4
 
 
-async def test_a_hole_in_the_recording_is_not_hidden_by_the_fallback() -> None:
-    partly = Recording(rows(2, "big", "sure"))
+@pytest.mark.parametrize("way", ["complete", "stream"])
+@pytest.mark.parametrize("held", ["small", "big"])
+async def test_a_hole_in_the_recording_is_not_hidden_by_the_fallback(way: str, held: str) -> None:
+    partly = Recording(rows(3, held))
     partly.install()
+    engine = BestRoute(POOL)
     try:
         with pytest.raises(UnrecordedError, match="nothing recorded"):
-            await BestRoute(POOL).acomplete(CHAT)
+            if way == "complete":
+                await engine.acomplete(CHAT)
+            else:
+                _ = [item async for item in engine.astream(CHAT)]
     finally:
         partly.uninstall()

@@ -142,6 +142,37 @@ async def test_callbacks_hear_each_token_once(
     assert listener.ends == 1
 
 
+async def test_the_new_events_tell_the_old_callbacks_too(
+    one_model: Any, chat_server: ChatServer
+) -> None:
+    chat_server.reply = "It is 42"
+    llm = ChatBestRoute(pool=one_model)
+    listeners = [Listener(), Listener()]
+    stream = llm.stream_events(ASK, {"callbacks": [listeners[0]]}, version="v3")
+    assert stream.output.text == "It is 42"
+    astream = await llm.astream_events(ASK, {"callbacks": [listeners[1]]}, version="v3")
+    assert (await astream.output).text == "It is 42"
+    for listener in listeners:
+        assert listener.tokens == ["It", " is", " 42", ""]
+
+
+def test_streaming_asked_for_by_the_call(one_model: Any, chat_server: ChatServer) -> None:
+    listener = Listener()
+    llm = ChatBestRoute(pool=one_model, callbacks=[listener])
+    assert llm.invoke(ASK, stream=False).content == "ok"
+    assert listener.tokens == []
+    assert llm.invoke(ASK, stream=True).content == "ok"
+    assert listener.tokens == ["ok", ""]
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_thoughts_come_along(door: str, pool: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = Reply([{"content": "42", "reasoning_content": "6 * 7"}] * 3)
+    message = await _invoke(ChatBestRoute(pool=pool), door)
+    assert message.content == "42"
+    assert message.additional_kwargs["reasoning_content"] == "6 * 7"
+
+
 async def test_events_of_both_kinds(one_model: Any, chat_server: ChatServer) -> None:
     chat_server.reply = "It is 42"
     llm = ChatBestRoute(pool=one_model)

@@ -47,7 +47,7 @@ POOL: dict[str, Any] = {
 }
 
 
-def _save_router(folder: Path, match: float) -> Path:
+def _save_router(folder: Path, match: float, threshold: float = 0.6) -> Path:
     """A saved router to which every arm matches the reference with the same probability."""
     pool, encoder = ModelPool.from_dict(POOL), StaticEncoder()
     inputs, heads = encoder.dimension + len(FEATURE_NAMES), len(pool.arms) - 1
@@ -58,7 +58,7 @@ def _save_router(folder: Path, match: float) -> Path:
         encoder,
         Heads(np.zeros(inputs), np.ones(inputs), np.zeros((inputs, heads)), bias),
     )
-    return BestRoute(pool, router=router, threshold=0.6).save_pretrained(folder)
+    return BestRoute(pool, router=router, threshold=threshold).save_pretrained(folder)
 
 
 @pytest.fixture
@@ -163,11 +163,12 @@ def test_pickled(artifact: Path) -> None:
     assert copied.engine.route("Hi", threshold=0.7).arm == Arm("small", 1)
 
 
-def test_a_retrained_router_is_another_model(artifact: Path) -> None:
+@pytest.mark.parametrize("changed", [{"match": 0.7}, {"match": 0.8, "threshold": 0.5}])
+def test_a_retrained_router_is_another_model(artifact: Path, changed: Any) -> None:
     llm = ChatBestRoute.from_pretrained(artifact)
     pickled, again = pickle.dumps(llm), ChatBestRoute.from_pretrained(artifact)
     assert dumpd(again) == dumpd(llm)
-    _save_router(artifact, 0.7)
+    _save_router(artifact, **changed)
     assert dumpd(ChatBestRoute.from_pretrained(artifact)) != dumpd(llm)
     with pytest.raises(ArtifactError, match="trained or calibrated again"):
         _revived(llm)
