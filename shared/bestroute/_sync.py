@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
+def iterate_sync(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Walk an async generator from sync code; leaving early closes it."""
     turn = asyncio.Lock()  # an interrupted step comes to its end before the generator is closed
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bestroute._extras import require
@@ -15,7 +17,7 @@ from bestroute.errors import (
     ArtifactError,
     ConfigError,
     PoolMismatchError,
-    RouterNotTrainedError,
+    RouterNotTrained,
 )
 from bestroute.policy import OneShot, Policy
 from bestroute.pool import ModelPool, PooledModel
@@ -72,11 +74,11 @@ def save(
     """Write an artifact.
 
     Raises:
-        RouterNotTrainedError: There is no router.
+        RouterNotTrained: There is no router.
         ArtifactError: The router or the policy is of a kind that cannot be saved.
     """
     if router is None:
-        raise RouterNotTrainedError("there is no trained router to save")
+        raise RouterNotTrained("there is no trained router to save")
     if not isinstance(router, MultiHeadRouter) or not isinstance(policy, OneShot):
         raise ArtifactError(
             f"{type(router).__name__} with {type(policy).__name__} cannot be saved; "
@@ -216,6 +218,26 @@ def _check_same_model(used: PooledModel, saved: PooledModel) -> None:
             f"{used.name!r} is {used.model} in the pool and was {saved.model} in training; "
             "train again, or use the model that it was trained for"
         )
+
+
+def artifact_digest(
+    *, router: Router | None, policy: Policy, reward: RewardModel, cost_model: CostModel
+) -> str | None:
+    """Digest of what a saved router decides by, wherever it lies; `None` if it cannot be saved."""
+    if not isinstance(router, MultiHeadRouter):
+        return None
+    description, tensors = router.state()
+    facts = [
+        description,
+        getattr(policy, "threshold", None),
+        reward.config(),
+        {name: stats.model_dump() for name, stats in cost_model.stats.items()},
+    ]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode() + tensor.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def model_card(config: Config, body: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bestroute.errors import (
     MissingPriceError,
     NoEligibleArmError,
     PoolMismatchError,
-    RouterNotTrainedError,
+    RouterNotTrained,
 )
 from bestroute.loop import Loop
 from bestroute.policy import Accept, Cascade, Decision, Draw, OneShot, Policy, State
@@ -56,7 +56,7 @@ class BestRoute:
             a call that differs is warned of once.
 
     Raises:
-        RouterNotTrainedError: One-shot routing without a router.
+        RouterNotTrained: One-shot routing without a router.
         PoolMismatchError: The router knows other arms than the pool.
         MissingPriceError: Routing needs a price that nobody knows.
         ConfigError: Contradicting options.
@@ -92,6 +92,15 @@ class BestRoute:
         self._warned: set[str] = set()
         self.policy = self._resolve(policy, threshold)
 
+    def policy_at(self, threshold: float | None) -> Policy:
+        """The policy of a call: the engine's own, or one-shot at another threshold.
+
+        Raises:
+            RouterNotTrained: There is no router for a threshold.
+            ConfigError: The threshold is none.
+        """
+        return self.policy if threshold is None else self._resolve(None, threshold)
+
     def _resolve(self, policy: Policy | None, threshold: float | None) -> Policy:
         """The policy asked for, once it is sure that it can work."""
         if policy is not None and threshold is not None:
@@ -108,7 +117,7 @@ class BestRoute:
 
     def _check_router(self) -> None:
         if self.router is None:
-            raise RouterNotTrainedError(
+            raise RouterNotTrained(
                 "one-shot routing needs a trained router: train one with "
                 "`bestroute fit SAMPLES.parquet --pool pool.yaml --output router/`, then use "
                 "BestRoute.from_pretrained('router/'); without one, leave threshold and policy "
@@ -173,7 +182,7 @@ class BestRoute:
             card: Markdown for the model card, such as an evaluation table.
 
         Raises:
-            RouterNotTrainedError: There is no router to save.
+            RouterNotTrained: There is no router to save.
             ArtifactError: A part cannot be saved (a user's function, a router of another kind).
         """
         return artifact.save(
@@ -216,7 +225,7 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         request = Request.build(messages, params, query_text=query_text)
-        return self._plan(request, self._policy(threshold), max_n)[2]
+        return self._plan(request, self.policy_at(threshold), max_n)[2]
 
     async def acomplete(
         self,
@@ -263,7 +272,9 @@ class BestRoute:
         """`acomplete` for sync callers; also works inside a running event loop."""
         return run_sync(self.acomplete(messages, **options))
 
-    def stream(self, messages: Messages, **options: Any) -> Iterator[Delta | RoutedResponse]:
+    def stream(
+        self, messages: Messages, **options: Any
+    ) -> Generator[Delta | RoutedResponse, None, None]:
         """`astream` for sync callers; also works inside a running event loop."""
         return iterate_sync(self.astream(messages, **options))
 
@@ -276,7 +287,7 @@ class BestRoute:
         params: Mapping[str, Any],
     ) -> Loop:
         request = Request.build(messages, params, query_text=query_text)
-        policy = self._policy(threshold)
+        policy = self.policy_at(threshold)
         state, first, decision = await asyncio.to_thread(self._plan, request, policy, max_n)
         return Loop(
             request,
@@ -288,9 +299,6 @@ class BestRoute:
             sampler=self.sampler,
             selector=self._selector,
         )
-
-    def _policy(self, threshold: float | None) -> Policy:
-        return self.policy if threshold is None else self._resolve(None, threshold)
 
     def _plan(
         self, request: Request, policy: Policy, max_n: int | None

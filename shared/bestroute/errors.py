@@ -36,7 +36,7 @@ class NoEligibleArmError(RequestError):
     """No arm of the pool can serve this request (context, images, tools ...)."""
 
 
-class RouterNotTrainedError(BestRouteError):
+class RouterNotTrained(BestRouteError):  # noqa: N818
     """One-shot routing was asked for without a trained router."""
 
 

@@ -28,7 +28,7 @@ from bestroute.errors import ConfigError, UnknownModelError
 _SECRET_WORDS = ("key", "secret", "password", "token", "credential", "headers", "auth", "cookie")
 _WRAPPED = (Secret, SecretStr)
 _ENV_PREFIX = "os.environ/"
-_RESERVED = ("model", "messages", "n", "stream", "seed")
+_RESERVED = ("model", "messages", "n", "stream", "seed", "caching")
 
 
 class Arm(NamedTuple):
@@ -129,6 +129,12 @@ class PooledModel(BaseModel):
     def _drop_secrets(self, params: dict[str, Any]) -> Any:
         return _without_secrets(params)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """What pickle keeps: no keys."""
+        state = super().__getstate__()
+        fields = {**state["__dict__"], "params": _without_secrets(self.params)}
+        return {**state, "__dict__": fields}
+
     def call_params(self) -> dict[str, Any]:
         """The LiteLLM keyword arguments of `params`, secrets and environment values resolved.
 
@@ -179,7 +185,7 @@ def _without_secrets(value: Any) -> Any:
             if not isinstance(each, _WRAPPED)
         }
     if isinstance(value, list):
-        return [_without_secrets(each) for each in value]
+        return [_without_secrets(each) for each in value if not isinstance(each, _WRAPPED)]
     return value
 
 
@@ -210,6 +216,17 @@ class ModelPool(BaseModel):
             found = ", ".join(references) or "none"
             raise ValueError(f"exactly one model must have reference: true (found: {found})")
         return self
+
+    @classmethod
+    def read(cls, pool: PoolLike) -> ModelPool:
+        """A pool out of itself, plain data, or a YAML file.
+
+        Raises:
+            ConfigError: Names the field that is wrong and what to write instead.
+        """
+        if isinstance(pool, ModelPool):
+            return pool
+        return cls.from_dict(pool) if isinstance(pool, Mapping) else cls.from_yaml(pool)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelPool:
@@ -270,3 +287,7 @@ class ModelPool(BaseModel):
         """Digest of what a trained router depends on: names, ids, sample limits, reference."""
         facts = [[m.name, m.model, m.max_samples, m.reference] for m in self.models]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+PoolLike = ModelPool | Mapping[str, Any] | str | Path
+"""A pool in any form that `ModelPool.read` takes."""

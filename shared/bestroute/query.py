@@ -14,7 +14,7 @@ from bestroute.errors import RequestError
 Need = Literal["vision", "audio", "tools", "response_format"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_NOT_PARAMS = ("model", "messages", "stream")
+_NOT_PARAMS = ("model", "messages", "stream", "caching")
 _PART_NEEDS: Mapping[str, Need] = {
     "image_url": "vision",
     "image": "vision",
@@ -79,7 +79,7 @@ class Request(BaseModel):
 
         Raises:
             RequestError: Empty messages, an unknown role, or a parameter that is not the
-                caller's to set (n, model, messages, stream).
+                caller's to set (n, model, messages, stream, caching).
         """
         chat = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         given = {key: value for key, value in (params or {}).items() if value is not None}

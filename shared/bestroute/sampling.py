@@ -7,7 +7,7 @@ import itertools
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +15,12 @@ from typing import Any
 from bestroute import catalog
 from bestroute._litellm import load_litellm
 from bestroute._tasks import together
+from bestroute.billing import Billing, TokenCounter, call_cost, list_cost
 from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
-from bestroute.samples import Call, Sample, Usage
+from bestroute.samples import Call, Sample
 
-TokenCounter = Callable[[str, str], int]
-"""(pool name of the model, text) -> tokens; used where a provider's report is not credible."""
-
-_CREDIBLE = 0.75
 _FIRST_DELAY = 0.5
 _MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
 
@@ -80,9 +77,8 @@ class Sampler:
     ) -> None:
         self.timeout = timeout
         self.retries = retries
-        self._count_tokens = count_tokens
+        self._billing = Billing(count_tokens)
         self._without_native_n: set[str] = set()
-        self._counts_one_choice: set[str] = set()
 
     async def draw(self, request: Request, member: PooledModel, n: int, *, start: int = 0) -> Drawn:
         """Draw n samples of one model.
@@ -165,16 +161,12 @@ class Sampler:
     ) -> Call:
         """A stream that failed midway: no report comes, and what was written is billed."""
         written = "".join(delta.text for chunk in chunks if (delta := _delta(chunk)))
-        usage = Usage(
-            prompt_tokens=self._count(member, request.prompt) if chunks else 0,
-            completion_tokens=self._count(member, written),
-            estimated=True,
-        )
+        usage = self._billing.unreported(member, request.prompt if chunks else "", written)
         return Call(
             model=member.name,
             requested=1,
             usage=usage,
-            cost=_list_cost(member, usage),
+            cost=list_cost(member, usage),
             latency=time.monotonic() - began,
             error=_describe(error),
         )
@@ -262,8 +254,8 @@ class Sampler:
     def _read(self, response: Any, request: Request, member: PooledModel, call: Call) -> Drawn:
         """Samples, usage and cost out of LiteLLM's response."""
         messages = [choice.message.model_dump(exclude_none=True) for choice in response.choices]
-        counts = [self._count(member, _written(message)) for message in messages]
-        usage = self._usage(response, request, member, counts)
+        counts = [self._billing.tokens(member, message) for message in messages]
+        usage = self._billing.usage(response, member, request.prompt, counts)
         if len(counts) == 1:
             counts = [usage.completion_tokens]
         samples = [
@@ -276,46 +268,12 @@ class Sampler:
             for choice, message, count in zip(response.choices, messages, counts, strict=True)
             if message.get("content") or message.get("tool_calls")
         ]
-        cost = _cost(response, member, usage)
+        cost = call_cost(response, member, usage)
         update = {"received": len(samples), "usage": usage, "cost": cost}
         drawn = Drawn(samples=samples, calls=[call.model_copy(update=update)])
         if not samples and call.error is None:
             drawn.failures.append(SamplingError(f"{member.name} returned no usable response"))
         return drawn
-
-    def _usage(
-        self, response: Any, request: Request, member: PooledModel, counts: Sequence[int]
-    ) -> Usage:
-        """What the provider reports; what it leaves out is counted here."""
-        report = getattr(response, "usage", None)
-        prompt = int(getattr(report, "prompt_tokens", 0) or 0)
-        completion = int(getattr(report, "completion_tokens", 0) or 0)
-        written = sum(counts)
-        doubtful = completion == 0 < written or self._reports_one_choice(member, completion, counts)
-        return Usage(
-            prompt_tokens=prompt or self._count(member, request.prompt),
-            completion_tokens=max(completion, written) if doubtful else completion,
-            cached_tokens=_detail(report, "prompt_tokens_details", "cached_tokens"),
-            reasoning_tokens=_detail(report, "completion_tokens_details", "reasoning_tokens"),
-            estimated=doubtful or not prompt,
-        )
-
-    def _reports_one_choice(
-        self, member: PooledModel, completion: int, counts: Sequence[int]
-    ) -> bool:
-        """Whether a provider's report covers one of several choices (llama.cpp's does)."""
-        if len(counts) < 2:
-            return False
-        # Without a tokenizer our own count is rough: halfway between one choice and all.
-        share = _CREDIBLE if self._count_tokens else len(counts) ** -0.5
-        if completion < share * sum(counts):
-            self._counts_one_choice.add(member.name)
-        return member.name in self._counts_one_choice
-
-    def _count(self, member: PooledModel, text: str) -> int:
-        if self._count_tokens is not None:
-            return self._count_tokens(member.name, text)
-        return max(1, round(len(text) / 4)) if text else 0
 
 
 def call_params(request: Request, member: PooledModel) -> dict[str, Any]:
@@ -336,39 +294,12 @@ def _seeded(params: dict[str, Any], offset: int) -> dict[str, Any]:
     return {**params, "seed": params["seed"] + offset}
 
 
-def _written(message: Mapping[str, Any]) -> str:
-    """All that the model wrote: text, reasoning, tool calls."""
-    calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-    parts = [message.get("content"), message.get("reasoning_content")]
-    parts += [f"{call.get('name')}{call.get('arguments')}" for call in calls]
-    return "".join(part for part in parts if isinstance(part, str))
-
-
 def _delta(chunk: Any) -> Delta | None:
     if not chunk.choices:
         return None
     delta = chunk.choices[0].delta
     calls = tuple(call.model_dump(exclude_none=True) for call in delta.tool_calls or ())
     return Delta(text=delta.content or "", tool_calls=calls) if delta.content or calls else None
-
-
-def _detail(usage: Any, group: str, name: str) -> int:
-    return int(getattr(getattr(usage, group, None), name, None) or 0)
-
-
-def _cost(response: Any, member: PooledModel, usage: Usage) -> float | None:
-    """$ of one call: the pool's price first, then what LiteLLM made of an honest report."""
-    if member.price is None and not usage.estimated:
-        hidden = getattr(response, "_hidden_params", None) or {}
-        if hidden.get("response_cost") is not None:
-            return float(hidden["response_cost"])
-    return _list_cost(member, usage)
-
-
-def _list_cost(member: PooledModel, usage: Usage) -> float | None:
-    """$ of so many tokens at the list price; `None` where nobody knows it."""
-    price = catalog.price(member)
-    return price.cost(usage.prompt_tokens, usage.completion_tokens) if price else None
 
 
 def _describe(error: BaseException) -> str:

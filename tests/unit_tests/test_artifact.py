@@ -16,7 +16,7 @@ import pytest
 from bestroute import BestRoute, Cascade, ModelPool, OneShot
 from bestroute.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from bestroute.cost import CostModel, TokenStats
-from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrainedError
+from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
 from bestroute.rewards import FunctionReward, SelfConsistency
 from bestroute.routers import Heads, MultiHeadRouter, StaticEncoder
 from bestroute.routers.features import FEATURE_NAMES
@@ -236,7 +236,7 @@ def test_weights_of_another_shape_are_refused(saved: Path) -> None:
 
 
 def test_without_a_router_there_is_nothing_to_save(tmp_path: Path) -> None:
-    with pytest.raises(RouterNotTrainedError):
+    with pytest.raises(RouterNotTrained):
         BestRoute(pool()).save_pretrained(tmp_path)
 
 

@@ -30,7 +30,7 @@ from bestroute.errors import (
     MissingPriceError,
     NoEligibleArmError,
     PoolMismatchError,
-    RouterNotTrainedError,
+    RouterNotTrained,
     SamplingError,
 )
 from bestroute.policy import Accept, Draw, State
@@ -105,9 +105,9 @@ def failing(*models: str) -> Callable[[dict[str, Any]], Reply | str]:
 
 def test_one_shot_needs_a_router_and_the_error_names_the_command(chat_server: ChatServer) -> None:
     for options in ({"threshold": 0.5}, {"policy": OneShot(0.5)}):
-        with pytest.raises(RouterNotTrainedError, match="bestroute fit"):
+        with pytest.raises(RouterNotTrained, match="bestroute fit"):
             BestRoute(pool(chat_server), **options)
-    with pytest.raises(RouterNotTrainedError, match="bestroute fit"):
+    with pytest.raises(RouterNotTrained, match="bestroute fit"):
         BestRoute(pool(chat_server)).complete("hi", threshold=0.5)
 
 

@@ -135,7 +135,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
     ),
     "no router": (
         lambda folder: BestRoute(POOL, threshold=0.5),
-        errors.RouterNotTrainedError,
+        errors.RouterNotTrained,
         "bestroute fit",
     ),
     "no saved router": (

@@ -74,12 +74,12 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 
 FLOORS = (
     ("errors", "_config", "_extras", "_litellm", "_routed", "_sync", "_tasks"),
-    ("pool", "query", "samples", "catalog", "cost"),
+    ("pool", "query", "samples", "catalog", "cost", "billing"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
         *("constraints", "selection", "response"),
     ),
-    ("loop", "engine", "artifact", "__init__"),
+    ("loop", "engine", "artifact", "source", "__init__"),
     ("learning",),
     ("cli",),
 )

@@ -42,7 +42,7 @@ def test_messages_that_say_nothing_are_refused(messages: Any) -> None:
         Request.build(messages)
 
 
-@pytest.mark.parametrize("name", ["n", "model", "stream", "messages"])
+@pytest.mark.parametrize("name", ["n", "model", "stream", "messages", "caching"])
 def test_what_the_router_decides_is_no_parameter(name: str) -> None:
     with pytest.raises(RequestError, match=name):
         Request.build("hi", {name: 2})

@@ -115,7 +115,11 @@ def test_leaving_early_closes_it() -> None:
 
 
 @pytest.mark.timeout(20)
-def test_garbage_collected_in_the_background_thread_it_does_not_hang() -> None:
+def test_garbage_collected_in_the_background_thread_it_is_closed_without_a_fuss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
     source = Source()
     walk = iterate_sync(source.items())
     assert next(walk) == 0
@@ -132,6 +136,7 @@ def test_garbage_collected_in_the_background_thread_it_does_not_hang() -> None:
     finally:
         gc.enable()
     assert source.closed.wait(10)
+    assert not ignored
 
 
 class Stop(BaseException):

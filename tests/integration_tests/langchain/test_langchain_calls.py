@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import ConfigurableField
 
 from bestroute import BestRoute, Cascade, ModelPool
-from bestroute.errors import RequestError, RouterNotTrainedError, SamplingError
+from bestroute.errors import RequestError, RouterNotTrained, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
 from bestroute.routers.features import FEATURE_NAMES
@@ -270,7 +270,7 @@ async def test_errors_are_bestroutes(door: str, pool: Any, chat_server: ChatServ
     llm = ChatBestRoute(pool=pool, max_retries=0)
     with pytest.raises(RequestError, match="n is chosen by the router"):
         await _invoke(llm.bind(n=2), door)
-    with pytest.raises(RouterNotTrainedError):
+    with pytest.raises(RouterNotTrained):
         await _invoke(llm.bind(threshold=0.5), door)
     with pytest.raises(RequestError, match="no content"):
         await _invoke(llm, door, "")

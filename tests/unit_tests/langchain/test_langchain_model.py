@@ -18,7 +18,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, ValidationError
 
 from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
-from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrainedError
+from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
 from bestroute.rewards import FunctionReward
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
@@ -106,7 +106,7 @@ def test_an_engine_built_by_hand() -> None:
 def test_mistakes_show_when_it_is_built(tmp_path: Path, artifact: Path) -> None:
     with pytest.raises(ConfigError, match="from_pretrained"):
         ChatBestRoute()
-    with pytest.raises(RouterNotTrainedError, match="bestroute fit"):
+    with pytest.raises(RouterNotTrained, match="bestroute fit"):
         ChatBestRoute(pool=POOL, threshold=0.5)
     with pytest.raises(ConfigError, match="threshold is -1"):
         ChatBestRoute.from_pretrained(artifact, threshold=-1)

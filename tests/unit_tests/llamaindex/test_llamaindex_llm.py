@@ -18,7 +18,7 @@ from llama_index.core.tools import FunctionTool
 from pydantic import ValidationError
 
 from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
-from bestroute.errors import ArtifactError, ConfigError, RouterNotTrainedError
+from bestroute.errors import ArtifactError, ConfigError, RouterNotTrained
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
 from bestroute.routers.multihead import MultiHeadRouter
@@ -97,7 +97,7 @@ def test_a_saved_router_brings_its_pool(artifact: Path) -> None:
 def test_mistakes_show_when_it_is_built(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="from_pretrained"):
         BestRouteLLM()
-    with pytest.raises(RouterNotTrainedError, match="bestroute fit"):
+    with pytest.raises(RouterNotTrained, match="bestroute fit"):
         BestRouteLLM(POOL, threshold=0.5)
     with pytest.raises(ArtifactError, match="not a saved router"):
         BestRouteLLM.from_pretrained(tmp_path)
