@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
@@ -18,10 +18,10 @@ from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field
 
 from bestroute import BestRoute
-from bestroute.errors import ConfigError
+from bestroute.pool import PoolLike
+from bestroute.source import Source
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._messages import to_openai
-from langchain_bestroute._source import PoolLike, Source
 from langchain_bestroute._tools import ToolChoice, ToolLike, tool_params
 
 _PARAMS = ("temperature", "max_tokens", "timeout", "threshold", "max_n")
@@ -99,26 +99,16 @@ class ChatBestRoute(BaseChatModel):
                 "api_key is ignored: keys belong to the models of the pool (params.api_key)",
                 stacklevel=2,
             )
-        recipe: dict[str, Any] = {
-            "pool": pool,
-            "artifact": artifact,
-            "revision": revision,
-            "max_retries": max_retries,
-        }
-        source = _source(recipe, engine, fields.pop("source", None))
+        source = Source.of(
+            fields.pop("source", None),
+            engine=engine,
+            pool=pool,
+            artifact=artifact,
+            revision=revision,
+            max_retries=max_retries,
+        )
         super().__init__(source=source, **fields)
-        self._check_threshold()
-
-    def _check_threshold(self) -> None:
-        """A threshold without a router shows here, not at the first call."""
-        if self.threshold is not None:
-            engine = self.engine
-            BestRoute(
-                engine.pool,
-                router=engine.router,
-                cost_model=engine.cost_model,
-                threshold=self.threshold,
-            )
+        self.engine.policy_at(self.threshold)  # a mistake shows here, not at the first call
 
     @classmethod
     def from_pretrained(
@@ -251,7 +241,7 @@ class ChatBestRoute(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         items = self.engine.stream(to_openai(messages), **self._options(stop, kwargs))
-        with closing(cast(Generator[Any, None, None], items)):
+        with closing(items):
             for item in items:
                 chunk = to_chunk(item, self.engine.pool)
                 if run_manager is not None:
@@ -266,21 +256,9 @@ class ChatBestRoute(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         items = self.engine.astream(to_openai(messages), **self._options(stop, kwargs))
-        async with aclosing(cast(AsyncGenerator[Any, None], items)):
+        async with aclosing(items):
             async for item in items:
                 chunk = to_chunk(item, self.engine.pool)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-
-
-def _source(recipe: Mapping[str, Any], engine: BestRoute | None, source: Any) -> Source:
-    """Out of exactly one of: a recipe, an engine, a source (as written down, or of a copy)."""
-    has_recipe = any(value is not None for value in recipe.values())
-    if has_recipe + (engine is not None) + (source is not None) > 1:
-        raise ConfigError("give a pool or a saved router, or an engine, not both")
-    if engine is not None:
-        return Source.of_engine(engine)
-    if isinstance(source, Source):
-        return source
-    return Source.read(recipe if source is None else source)

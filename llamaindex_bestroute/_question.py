@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -46,7 +46,7 @@ class Question:
     def stream(self) -> Iterator[ChatResponse]:
         """The answer so far, piece by piece; the last response carries `raw`."""
         partial = _Partial()
-        items = cast(Any, self.engine.stream(self.messages, **self.options))
+        items = self.engine.stream(self.messages, **self.options)
         with closing(items):
             for item in items:
                 yield self._next(item, partial)
@@ -54,7 +54,7 @@ class Question:
     async def astream(self) -> AsyncIterator[ChatResponse]:
         """The answer so far, piece by piece; the last response carries `raw`."""
         partial = _Partial()
-        items = cast(Any, self.engine.astream(self.messages, **self.options))
+        items = self.engine.astream(self.messages, **self.options)
         async with aclosing(items):
             async for item in items:
                 yield self._next(item, partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +21,12 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.prompts import BasePromptTemplate
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, field_serializer
 
-from bestroute import BestRoute, ModelPool, RewardModel, Router, catalog
-from bestroute.errors import ConfigError
-from bestroute.policy import Policy
-from bestroute.sampling import Sampler
+from bestroute import BestRoute, catalog
+from bestroute.pool import PoolLike
+from bestroute.source import Source
 from llamaindex_bestroute._messages import to_openai
-from llamaindex_bestroute._pool import PoolLike, read_pool
 from llamaindex_bestroute._question import Question, as_completion
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
@@ -37,10 +34,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 _UNKNOWN_WINDOW = 8192
-_PARTS = ("threshold", "router", "policy", "reward", "sampler")
 _QUERY = "bestroute_query"
-
-_building = threading.Lock()
 
 
 class BestRouteLLM(FunctionCallingLLM):
@@ -50,24 +44,30 @@ class BestRouteLLM(FunctionCallingLLM):
     for `threshold`, `max_n` and `query_text`, which go to the engine. Query engines put the
     retrieved context into the user message; the router reads their question only.
 
+    Keys belong to the models of the pool. Dumps and pickles leave them out; only
+    `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
+
     Args:
         pool: The model pool, plain data of one, or a YAML file. Without `artifact` the router is
             the training-free, uncalibrated `Cascade`.
+        artifact: Directory or hub id of a saved router; see `from_pretrained`.
+        revision: Branch, tag or commit on the hub.
+        engine: Instead of all these, an engine built by hand (with a router, policy or reward
+            model of your own). Such a model can be neither pickled nor built from its dump.
+        max_retries: Further attempts of a call after a passing failure.
 
     Attributes:
-        artifact: Directory or hub id of a saved router.
-        revision: Branch, tag or commit on the hub.
+        source: What the engine is built from.
         threshold: Smallest match probability that qualifies an arm; lower is cheaper.
         max_n: Largest number of samples of one model.
         temperature: Sampling temperature, instead of the pool's; 0 means one sample.
         max_tokens: Longest answer, instead of the pool's.
         context_window: By default the smallest of the pool, an unknown one taken as 8192.
         is_function_calling_model: By default whether every model of the pool can call tools.
-        router, policy, reward, sampler: Parts of the engine instead of the default ones; not in
-            `to_dict`.
 
     Raises:
         ConfigError: The pool cannot be read, there is none, or options contradict each other.
+        ArtifactError: The saved router cannot be read, or does not fit the pool.
 
     Example:
         >>> from llamaindex_bestroute import BestRouteLLM
@@ -83,26 +83,36 @@ class BestRouteLLM(FunctionCallingLLM):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    pool: ModelPool | None = Field(default=None, frozen=True)
-    artifact: str | None = Field(default=None, frozen=True)
-    revision: str | None = Field(default=None, frozen=True)
-    threshold: float | None = Field(default=None, frozen=True)
+    source: Source = Field(frozen=True)
+    threshold: float | None = None
     max_n: int | None = Field(default=None, ge=1)
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     context_window: int | None = Field(default=None, ge=1)
     is_function_calling_model: bool | None = None
-    router: Router | None = Field(default=None, frozen=True, exclude=True)
-    policy: Policy | None = Field(default=None, frozen=True, exclude=True)
-    reward: RewardModel | None = Field(default=None, frozen=True, exclude=True)
-    sampler: Sampler | None = Field(default=None, frozen=True, exclude=True)
 
-    _engine: BestRoute | None = PrivateAttr(default=None)
-
-    def __init__(self, pool: PoolLike | None = None, **data: Any) -> None:
-        super().__init__(pool=read_pool(pool), **data)
-        if self.artifact is None:
-            self.engine  # noqa: B018  # cheap without an artifact, and a mistake shows here
+    def __init__(
+        self,
+        pool: PoolLike | None = None,
+        *,
+        artifact: str | Path | None = None,
+        revision: str | None = None,
+        engine: BestRoute | None = None,
+        max_retries: int | None = None,
+        **fields: Any,
+    ) -> None:
+        given = fields.pop("source", None)
+        source = Source.of(
+            given,
+            engine=engine,
+            pool=pool,
+            artifact=artifact,
+            revision=revision,
+            max_retries=max_retries,
+        )
+        super().__init__(source=source, **fields)
+        if source is not given:  # a pickle's is built when first asked for
+            source.engine.policy_at(self.threshold)  # a mistake shows here, not at the first call
 
     @classmethod
     def from_pretrained(
@@ -110,6 +120,7 @@ class BestRouteLLM(FunctionCallingLLM):
         name_or_path: str | Path,
         *,
         pool: PoolLike | None = None,
+        revision: str | None = None,
         threshold: float | None = None,
         **options: Any,
     ) -> BestRouteLLM:
@@ -118,6 +129,7 @@ class BestRouteLLM(FunctionCallingLLM):
         Args:
             name_or_path: Directory, or id on the HuggingFace hub.
             pool: A pool of the artifact's names, for api_base, keys and other parameters.
+            revision: Branch, tag or commit on the hub.
             threshold: Instead of the artifact's calibrated one.
             **options: Further fields.
 
@@ -125,9 +137,9 @@ class BestRouteLLM(FunctionCallingLLM):
             ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
             PoolMismatchError: It was made for another pool.
         """
-        llm = cls(pool, artifact=str(name_or_path), threshold=threshold, **options)
-        llm.engine  # noqa: B018  # loads now, not at the first question
-        return llm
+        return cls(
+            artifact=name_or_path, pool=pool, revision=revision, threshold=threshold, **options
+        )
 
     @classmethod
     def class_name(cls) -> str:
@@ -136,22 +148,8 @@ class BestRouteLLM(FunctionCallingLLM):
 
     @property
     def engine(self) -> BestRoute:
-        """The engine behind it; built when first asked for."""
-        with _building:
-            if self._engine is None:
-                self._engine = self._build()
-            return self._engine
-
-    def _build(self) -> BestRoute:
-        given = {name: getattr(self, name) for name in _PARTS}
-        options = {name: value for name, value in given.items() if value is not None}
-        if self.artifact is not None:
-            return BestRoute.from_pretrained(
-                self.artifact, pool=self.pool, revision=self.revision, **options
-            )
-        if self.pool is None:
-            raise ConfigError("give a pool, or load a saved router with from_pretrained")
-        return BestRoute(self.pool, **options)
+        """The engine behind it; after unpickling, built when first asked for."""
+        return self.source.engine
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -176,28 +174,26 @@ class BestRouteLLM(FunctionCallingLLM):
 
     def to_payload(self) -> dict[str, Any]:
         """What events may know of it: no keys, no addresses."""
+        policy = self.engine.policy_at(self.threshold)
         return {
             "class_name": self.class_name(),
             "model_name": self._model_name,
             "models": [member.name for member in self.engine.pool.models],
-            "policy": self.engine.policy.name,
-            "threshold": getattr(self.engine.policy, "threshold", None),
+            "policy": policy.name,
+            "threshold": getattr(policy, "threshold", None),
             "max_n": self.max_n,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
 
-    def __copy__(self) -> BestRouteLLM:
-        """A copy builds its own engine: `model_copy` may change what it is built from."""
-        copied = super().__copy__()
-        copied._engine = None
-        return copied
+    @field_serializer("source")
+    def _plain_source(self, source: Source) -> dict[str, Any]:
+        return source.plain()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle keeps: not the keys, nor the engine, which is built again."""
-        pool = None if self.pool is None else self.pool.model_dump()
-        bare = self.model_copy(update={"pool": pool})
-        return super(BestRouteLLM, bare).__getstate__()
+        """What pickle keeps."""
+        self.source.__getstate__()  # refuses here what LlamaIndex would quietly leave out
+        return super().__getstate__()
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -258,6 +254,7 @@ class BestRouteLLM(FunctionCallingLLM):
 
     def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
         options: dict[str, Any] = {
+            "threshold": self.threshold,
             "max_n": self.max_n,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,

@@ -97,7 +97,7 @@ class BestRoute:
 
         Raises:
             RouterNotTrained: There is no router for a threshold.
-            ConfigError: The threshold is none.
+            ConfigError: The threshold is negative or not a number.
         """
         return self.policy if threshold is None else self._resolve(None, threshold)
 

@@ -77,7 +77,7 @@ def main() -> None:
         ask = chain(ChatBestRoute(engine=BestRoute(members, sampler=sampler)))
         for country in COUNTRIES:
             console.print(country, ask.invoke({"country": country}))
-        search = query_engine(BestRouteLLM(members, sampler=sampler))
+        search = query_engine(BestRouteLLM(engine=BestRoute(members, sampler=sampler)))
         for question in QUESTIONS:
             console.print(question, str(search.query(question)))
     CASSETTE.parent.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -43,7 +44,10 @@ def test_yaml_gives_the_pool_it_describes() -> None:
 def test_a_file_is_read_like_its_text(tmp_path: Any) -> None:
     path = tmp_path / "pool.yaml"
     path.write_text(YAML, encoding="utf-8")
-    assert ModelPool.from_yaml(path) == ModelPool.from_yaml(YAML)
+    pool = ModelPool.from_yaml(YAML)
+    assert ModelPool.from_yaml(path) == pool
+    for form in (pool, pool.model_dump(), YAML, path, str(path)):
+        assert ModelPool.read(form) == pool
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,7 @@ def test_a_file_is_read_like_its_text(tmp_path: Any) -> None:
         ("input: 0.05", "input: .nan", ["<text>:5", "models.0.price.input"]),
         ("max_samples: 3", "temperature: 1", ["<text>:4", "belong under params"]),
         ("temperature: 0.7", "n: 3", ["<text>:6", "params.n is set by bestroute"]),
+        ("temperature: 0.7", "caching: true", ["<text>:6", "params.caching is set by bestroute"]),
         ("reference: true", "reference: false", ["exactly one model", "none"]),
         ("max_samples: 3", "reference: true", ["exactly one model", "small, openai/gpt-4o"]),
         ("name: small", "name: openai/gpt-4o", ["'openai/gpt-4o' is used twice"]),
@@ -110,6 +115,7 @@ SECRETS = {
     "extra_body": {"nested": [{"auth_token": "sk-4"}]},
     "vertex_credentials": {"private_key": "sk-5"},
     "azure_password": SecretStr("sk-6"),
+    "secret_list": ["sk-9"],
 }
 
 
@@ -118,14 +124,30 @@ def test_secrets_reach_the_call_and_nothing_else() -> None:
     expected = {**SECRETS, "azure_password": "sk-6", "temperature": 0.5, "max_tokens": 9}
     assert member.call_params() == expected
     pool = ModelPool(models=(member,))
-    shown = [repr(member), str(pool), repr(pool.model_dump()), pool.model_dump_json()]
+    pickled = [pickle.dumps(each).decode("latin-1") for each in (member, pool)]
+    shown = [repr(member), str(pool), repr(pool.model_dump()), pool.model_dump_json(), *pickled]
     assert not [text for text in shown if "sk-" in text]
-    kept = {"temperature": 0.5, "max_tokens": 9, "extra_headers": {}, "vertex_credentials": {}}
+    kept = {
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "extra_headers": {},
+        "vertex_credentials": {},
+        "secret_list": [],
+    }
     assert pool.model_dump()["models"][0]["params"] == {
         **kept,
         "extra_body": {"nested": [{}]},
     }
-    assert pickle.loads(pickle.dumps(member)).call_params() == expected
+    assert member.call_params() == copy.deepcopy(member).call_params() == expected
+
+
+def test_a_pickle_keeps_all_but_the_keys() -> None:
+    pool = ModelPool.from_yaml(YAML.replace("temperature: 0.7", "aws_token: sk-1"))
+    assert pool.reference.name == "openai/gpt-4o"  # cached, and pickled with the rest
+    again = pickle.loads(pickle.dumps(pool))
+    assert again.model_dump() == pool.model_dump()
+    assert again["small"].params == {"api_key": "os.environ/GROQ_KEY"}
+    assert pool["small"].params["aws_token"].get_secret_value() == "sk-1"
 
 
 def test_a_callable_credential_passes_through() -> None:

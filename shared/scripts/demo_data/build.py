@@ -2,7 +2,7 @@
 
     python shared/scripts/demo_data/build.py
 
-Reads the parts that `generate.py` wrote, scores every response with its prompt's own check, and
+Takes what `generate.py` recorded, scores every response with its prompt's own check, and
 writes the samples table and its data card into the package.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
@@ -25,25 +24,21 @@ from rich.progress import track
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from generate import COUNTS, PARTS, SAMPLING, messages_of, recorded  # noqa: E402
+from generate import COUNTS, DATA, RECORDED, SAMPLING, messages_of, recordings  # noqa: E402
 from local_models import MODELS  # noqa: E402
 from prompts import build  # noqa: E402
 
 from bestroute.learning.samples import SPLITS, canonical, read_samples, write_samples  # noqa: E402
 from bestroute.learning.verifiers import verify  # noqa: E402
 
-DATA = HERE.parents[1] / "bestroute" / "data" / "demo_samples.parquet"
-
 
 def scored_rows(partial: bool) -> list[dict[str, Any]]:
     """Rows of the samples table, prompt by prompt, with oracle scores."""
-    by_messages: dict[str, list[dict[str, Any]]] = {}
-    for model in COUNTS:
-        for row in recorded(PARTS / f"{model}.jsonl"):
-            by_messages.setdefault(row["messages"], []).append(row)
+    known = [recordings(model) for model in COUNTS]
     prompts = build()
-    recordings = {p.id: by_messages.get(canonical(messages_of(p)), []) for p in prompts}
-    whole = [p for p in prompts if len(recordings[p.id]) == sum(COUNTS.values())]
+    asked = {p.id: canonical(messages_of(p)) for p in prompts}
+    rows_of = {i: [row for each in known for row in each.get(m, ())] for i, m in asked.items()}
+    whole = [p for p in prompts if len(rows_of[p.id]) == sum(COUNTS.values())]
     if len(whole) < len(prompts) and not partial:
         raise SystemExit(f"{len(prompts) - len(whole)} prompts are not recorded yet: generate.py")
     rows = []
@@ -57,7 +52,7 @@ def scored_rows(partial: bool) -> list[dict[str, Any]]:
         }
         rows += [
             {**row, **shared, "oracle_score": verify(prompt.check, row["response"])}
-            for row in recordings[prompt.id]
+            for row in rows_of[prompt.id]
         ]
     return rows
 
@@ -76,7 +71,6 @@ def accuracies(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
 def data_card(rows: list[dict[str, Any]], data: bytes) -> str:
     """Fill in the card's template."""
     splits = Counter(row["split"] for row in {row["query_id"]: row for row in rows}.values())
-    days = sorted({date.fromtimestamp((PARTS / f"{m}.jsonl").stat().st_mtime) for m in COUNTS})
     table = ["| family | " + " | ".join(COUNTS) + " |", "|---" * (len(COUNTS) + 1) + "|"]
     for family, shares in accuracies(rows).items():
         table.append(f"| {family} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
@@ -90,7 +84,7 @@ def data_card(rows: list[dict[str, Any]], data: bytes) -> str:
         splits=", ".join(f"{splits[split]} {split}" for split in SPLITS),
         bytes=f"{len(data):,}",
         sha256=hashlib.sha256(data).hexdigest(),
-        days=" to ".join(day.isoformat() for day in (days[0], days[-1])),
+        days=RECORDED,
         runtime=f"xllamacpp {version('xllamacpp')}, LiteLLM {version('litellm')}",
         sampling=canonical(SAMPLING),
         weights="\n".join(weights),

@@ -1,8 +1,8 @@
 """Record the samples that `bestroute demo` runs on: real small LLMs, served on this machine.
 
 Resumable: every prompt's samples are appended to one JSON Lines part per model as they come, and
-messages that are there already are not asked again. The project's own sampler does the asking,
-through LiteLLM, against a local OpenAI-compatible server.
+messages that are there already, or in the shipped table, are not asked again. The project's own
+sampler does the asking, through LiteLLM, against a local OpenAI-compatible server.
 
     pip install -e ".[demo,live]"
     python shared/scripts/local_models.py fetch
@@ -31,26 +31,41 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from local_models import running  # noqa: E402
 from prompts import DemoPrompt, build  # noqa: E402
 
-from bestroute.learning.samples import canonical  # noqa: E402
+from bestroute.learning.samples import canonical, read_samples  # noqa: E402
 from bestroute.pool import PooledModel  # noqa: E402
 from bestroute.query import Request  # noqa: E402
 from bestroute.sampling import Drawn, Sampler  # noqa: E402
 
 PARTS = HERE / "parts"
+DATA = HERE.parents[1] / "bestroute" / "data" / "demo_samples.parquet"
 SAMPLING = {"temperature": 0.8, "top_p": 0.95}
 PARALLEL = 5
+RECORDED = "2026-11-24"
+"""Day of the shipped recording."""
 COUNTS = {"smollm2-135m": 10, "qwen2.5-coder-0.5b": 10, "qwen2.5-coder-1.5b": 4}
 """Samples a prompt, model by model; the last one is the reference."""
 
 
-def recorded(part: Path) -> Iterator[dict[str, Any]]:
+def recordings(name: str) -> dict[str, list[dict[str, Any]]]:
+    """A model's rows by messages: those of the shipped table, and of its part before them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in _part(PARTS / f"{name}.jsonl"):
+        found.setdefault(row["messages"], []).append(row)
+    shipped: dict[str, list[dict[str, Any]]] = {}
+    for row in read_samples(DATA).to_pylist() if DATA.exists() else ():
+        if row["model"] == name and row["messages"] not in found:
+            shipped.setdefault(row["messages"], []).append(row)
+    return found | shipped
+
+
+def _part(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a part; a last line cut off by a crash is dropped from the file."""
-    if not part.exists():
+    if not path.exists():
         return
-    whole = part.read_bytes()
+    whole = path.read_bytes()
     end = whole.rfind(b"\n") + 1
     if end != len(whole):
-        part.write_bytes(whole[:end])
+        path.write_bytes(whole[:end])
     for line in whole[:end].decode().splitlines():
         yield json.loads(line)
 
@@ -96,12 +111,12 @@ def rows_of(prompt: DemoPrompt, request: Request, drawn: Drawn, name: str) -> li
 
 async def record(name: str, count: int, prompts: list[DemoPrompt], progress: Progress) -> None:
     """Record what is still missing of one model."""
-    part = PARTS / f"{name}.jsonl"
-    done = {row["messages"] for row in recorded(part)}
+    done = recordings(name)
     missing = [prompt for prompt in prompts if canonical(messages_of(prompt)) not in done]
     task = progress.add_task(name, total=len(prompts), completed=len(prompts) - len(missing))
     if not missing:
         return
+    part = PARTS / f"{name}.jsonl"
     with running(name, PARALLEL) as base, part.open("a", encoding="utf-8") as output:
         member = PooledModel(
             model=f"openai/{name}",

@@ -12,7 +12,7 @@ from llama_index.core.callbacks import TokenCountingHandler
 from llama_index.core.embeddings import BaseEmbedding
 from pydantic import PrivateAttr
 
-from bestroute import Arm, Prediction
+from bestroute import Arm, BestRoute, ModelPool, Prediction
 from bestroute.routers.static import StaticEncoder
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import Body, ChatServer
@@ -99,9 +99,9 @@ def test_the_router_reads_the_question_only(
     mode: str, index: VectorStoreIndex, pool: Any, chat_server: ChatServer
 ) -> None:
     chat_server.reply = _answer
-    arms = [Arm("openai/small", n) for n in (1, 2, 3)] + [Arm("openai/big", 1)]
-    router = ReadingRouter(arms)
-    llm = BestRouteLLM(pool, router=router, threshold=0.5)
+    members = ModelPool.read(pool)
+    router = ReadingRouter(members.arms)
+    llm = BestRouteLLM(engine=BestRoute(members, router=router, threshold=0.5))
     engine: Any = index.as_query_engine(llm=llm, response_mode=mode)
     assert str(engine.query(QUESTION)) == "C, G, D and A"
     assert router.read == [QUESTION]
@@ -111,8 +111,9 @@ def test_the_router_reads_the_question_only(
 
 
 def test_a_caller_may_say_what_the_router_reads(pool: Any) -> None:
-    router = ReadingRouter([*(Arm("openai/small", n) for n in (1, 2, 3)), Arm("openai/big", 1)])
-    llm = BestRouteLLM(pool, router=router, threshold=0.5)
+    members = ModelPool.read(pool)
+    router = ReadingRouter(members.arms)
+    llm = BestRouteLLM(engine=BestRoute(members, router=router, threshold=0.5))
     llm.complete("A long context, then a question.", query_text="A question.")
     assert router.read == ["A question."]
 

@@ -17,8 +17,8 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCall
 from llama_index.core.tools import FunctionTool
 from pydantic import ValidationError
 
-from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
-from bestroute.errors import ArtifactError, ConfigError, RouterNotTrained
+from bestroute import Arm, BestRoute, Cascade, ModelPool
+from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
 from bestroute.routers.multihead import MultiHeadRouter
@@ -53,8 +53,7 @@ def _yaml(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def artifact(tmp_path: Path) -> Path:
+def _save_router(folder: Path, bias: float = 2.0) -> Path:
     """A saved router to which every arm is as good as the reference."""
     pool, encoder = ModelPool.from_dict(POOL), StaticEncoder()
     inputs, heads = encoder.dimension + len(FEATURE_NAMES), len(pool.arms) - 1
@@ -62,9 +61,14 @@ def artifact(tmp_path: Path) -> Path:
         pool.arms,
         "big",
         encoder,
-        Heads(np.zeros(inputs), np.ones(inputs), np.zeros((inputs, heads)), np.full(heads, 2.0)),
+        Heads(np.zeros(inputs), np.ones(inputs), np.zeros((inputs, heads)), np.full(heads, bias)),
     )
-    return BestRoute(pool, router=router, threshold=0.6).save_pretrained(tmp_path / "router")
+    return BestRoute(pool, router=router, threshold=0.6).save_pretrained(folder)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    return _save_router(tmp_path / "router")
 
 
 @pytest.mark.parametrize("form", ["data", "pool", "path", "text of the path"])
@@ -86,7 +90,8 @@ def test_a_saved_router(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert llm.engine.policy.threshold == 0.6
     assert llm.engine.route("What is 2 + 2?").arm == Arm("small", 1)
     dear = BestRouteLLM.from_pretrained(str(artifact), pool=POOL, threshold=0.99, max_tokens=7)
-    assert dear.engine.route("What is 2 + 2?").arm == Arm("big", 1)
+    assert dear.to_payload()["threshold"] == 0.99
+    assert llm.to_payload()["threshold"] == 0.6
     assert dear.metadata.num_output == 7
 
 
@@ -94,7 +99,12 @@ def test_a_saved_router_brings_its_pool(artifact: Path) -> None:
     assert BestRouteLLM.from_pretrained(artifact).metadata.model_name == "bestroute:big"
 
 
-def test_mistakes_show_when_it_is_built(tmp_path: Path) -> None:
+def test_an_engine_built_by_hand() -> None:
+    engine = BestRoute(ModelPool.from_dict(POOL), policy=Cascade(n=2))
+    assert BestRouteLLM(engine=engine).engine is engine
+
+
+def test_mistakes_show_when_it_is_built(tmp_path: Path, artifact: Path) -> None:
     with pytest.raises(ConfigError, match="from_pretrained"):
         BestRouteLLM()
     with pytest.raises(RouterNotTrained, match="bestroute fit"):
@@ -102,7 +112,13 @@ def test_mistakes_show_when_it_is_built(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not a saved router"):
         BestRouteLLM.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="not both"):
-        BestRouteLLM(POOL, threshold=0.5, policy=OneShot(0.5))
+        BestRouteLLM(POOL, engine=BestRoute(ModelPool.from_dict(POOL)))
+    with pytest.raises(ConfigError, match="threshold is -1"):
+        BestRouteLLM.from_pretrained(artifact, threshold=-1)
+    with pytest.raises(PoolMismatchError, match="huge"):
+        BestRouteLLM.from_pretrained(
+            artifact, pool={"models": [{"model": "huge", "reference": True}]}
+        )
     with pytest.raises(ValidationError, match="treshold"):
         BestRouteLLM(POOL, treshold=0.5)
 
@@ -118,7 +134,7 @@ def test_an_error_does_not_quote_the_key() -> None:
 def test_what_it_was_built_from_is_frozen() -> None:
     llm = BestRouteLLM(POOL)
     with pytest.raises(ValidationError, match="frozen"):
-        llm.threshold = 0.3
+        llm.source = BestRouteLLM(POOL).source
     llm.temperature = 0.2
     assert llm.to_payload()["temperature"] == 0.2
 
@@ -154,20 +170,20 @@ def test_it_comes_back_from_plain_data() -> None:
     again = BestRouteLLM.from_json(llm.to_json())
     assert again.to_dict() == llm.to_dict()
     assert (again.max_n, again.temperature, again.system_prompt) == (2, 0.5, "Be brief.")
-    assert again.pool is not None
-    assert again.pool["small"].max_samples == 3
+    assert again.engine.pool["small"].max_samples == 3
 
 
 def test_it_comes_back_from_a_pickle(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("BIG_KEY", "from-the-environment")
-    llm = BestRouteLLM(POOL, max_n=2, policy=Cascade(n=2))
+    llm = BestRouteLLM(POOL, max_n=2, max_retries=5)
     with caplog.at_level(logging.WARNING):
         again = pickle.loads(pickle.dumps(llm))
     assert not caplog.records  # LlamaIndex warns of what it drops
     assert again.to_dict() == llm.to_dict()
-    assert again.engine.policy.n == 2
+    assert again.max_n == 2
+    assert again.engine.sampler.retries == 5
     assert again.engine.pool["small"].call_params() == {"api_base": "http://127.0.0.1:9/v1"}
     assert again.engine.pool["big"].call_params()["api_key"] == "from-the-environment"
     assert llm.engine.pool["small"].call_params()["api_key"] == KEY  # the first one keeps its own
@@ -183,12 +199,34 @@ def test_a_pickled_router_is_loaded_when_asked_for(artifact: Path, tmp_path: Pat
     assert again.engine.policy.threshold == 0.6
 
 
-def test_copies_have_their_own_engine(artifact: Path) -> None:
+def test_a_retrained_router_is_another_model(artifact: Path) -> None:
+    llm = BestRouteLLM.from_pretrained(artifact)
+    pickled, again = pickle.dumps(llm), BestRouteLLM.from_pretrained(artifact)
+    assert again.to_dict() == llm.to_dict()  # what an ingestion cache goes by
+    _save_router(artifact, bias=1.0)
+    assert BestRouteLLM.from_pretrained(artifact).to_dict() != llm.to_dict()
+    with pytest.raises(ArtifactError, match="trained or calibrated again"):
+        BestRouteLLM.from_dict(llm.to_dict())
+    with pytest.raises(ArtifactError, match="trained or calibrated again"):
+        _ = pickle.loads(pickled).engine
+
+
+def test_an_engine_built_by_hand_is_not_written_down() -> None:
+    pool = ModelPool.from_dict(POOL)
+    one, other = (BestRouteLLM(engine=BestRoute(pool, policy=Cascade(n=n))) for n in (2, 3))
+    assert one.to_dict() != other.to_dict()
+    with pytest.raises(ConfigError, match="engine="):
+        BestRouteLLM.from_dict(one.to_dict())
+    with pytest.raises(ConfigError, match="engine="):
+        pickle.dumps(one)
+
+
+def test_copies_share_the_engine(artifact: Path) -> None:
     llm = BestRouteLLM.from_pretrained(artifact, pool=POOL)
     dear = llm.model_copy(update={"threshold": 0.99})
-    assert dear.engine.policy.threshold == 0.99
-    assert llm.engine.policy.threshold == 0.6
-    assert copy.deepcopy(llm).engine.pool["small"].call_params()["api_key"] == KEY
+    assert dear.to_payload()["threshold"] == 0.99
+    assert llm.to_payload()["threshold"] == 0.6
+    assert dear.engine is copy.deepcopy(llm).engine is llm.engine
 
 
 def add(a: int, b: int) -> int:

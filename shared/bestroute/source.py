@@ -1,24 +1,19 @@
-"""What a chat model's engine is made from, and which exactly."""
+"""What an engine is made from, and which exactly: what integrations write down in its place."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 
-from bestroute import BestRoute, ModelPool
+from bestroute.artifact import artifact_digest
+from bestroute.engine import BestRoute
 from bestroute.errors import ArtifactError, ConfigError
-from bestroute.routers.multihead import MultiHeadRouter
+from bestroute.pool import ModelPool
 from bestroute.sampling import Sampler
-
-PoolLike = ModelPool | Mapping[str, Any] | str | Path
 
 _HANDMADE = "an engine built by hand is not written down: build the model again with engine="
 
@@ -52,28 +47,51 @@ class Source(BaseModel):
     _engine: BestRoute | None = PrivateAttr(default=None)
 
     @classmethod
-    def of_engine(cls, engine: BestRoute) -> Source:
-        """Around an engine that is already there."""
+    def of(
+        cls,
+        source: Source | Mapping[str, Any] | None = None,
+        *,
+        engine: BestRoute | None = None,
+        **recipe: Any,
+    ) -> Source:
+        """Out of exactly one of three.
+
+        Args:
+            source: Another one, or its plain form.
+            engine: An engine that is already there.
+            **recipe: The fields above, the pool in any form; the engine is built at once.
+
+        Raises:
+            ConfigError: There is nothing to build from, or too much; the pool cannot be read.
+            ArtifactError: The saved router cannot be read, or is not the one of the digest.
+        """
+        has_recipe = any(value is not None for value in recipe.values())
+        if has_recipe + (engine is not None) + (source is not None) > 1:
+            raise ConfigError("give a pool or a saved router, or an engine, not both")
+        if engine is not None:
+            return cls._around(engine)
+        if isinstance(source, Source):
+            return source
+        return cls._read(recipe if source is None else source)
+
+    @classmethod
+    def _around(cls, engine: BestRoute) -> Source:
         source = cls(pool=engine.pool, handmade=uuid.uuid4().hex)
         source._engine = engine
         return source
 
     @classmethod
-    def read(cls, recipe: Mapping[str, Any]) -> Source:
-        """From the fields above, the pool in any form; the engine is built at once.
-
-        Raises:
-            ConfigError: There is nothing to build from, or the pool cannot be read.
-            ArtifactError: The saved router cannot be read, or is not the one of the digest.
-        """
+    def _read(cls, recipe: Mapping[str, Any]) -> Source:
         given = {name: value for name, value in recipe.items() if value is not None}
+        if "pool" in given:
+            given["pool"] = ModelPool.read(given["pool"])
         if "artifact" in given:
             given["artifact"] = str(given["artifact"])
-        source = cls(**{**given, "pool": read_pool(given.get("pool"))})
+        source = cls(**given)
         engine = source.engine
         if source.artifact is None:
             return source
-        known = {"pool": engine.pool, "digest": artifact_digest(engine)}
+        known = {"pool": engine.pool, "digest": _digest(engine)}
         return source.model_copy(update=known)
 
     @property
@@ -105,7 +123,7 @@ class Source(BaseModel):
         engine = BestRoute.from_pretrained(
             artifact, pool=self.pool, revision=self.revision, **options
         )
-        if self.digest not in (None, artifact_digest(engine)):
+        if self.digest not in (None, _digest(engine)):
             raise ArtifactError(
                 f"{artifact} is not the saved router that it was: it was trained or calibrated "
                 "again; load it with from_pretrained"
@@ -114,22 +132,22 @@ class Source(BaseModel):
 
     @field_serializer("pool")
     def _public_pool(self, pool: ModelPool | None) -> dict[str, Any] | None:
-        return None if pool is None else _public(pool)
+        return None if pool is None else pool.model_dump(mode="json", exclude_defaults=True)
 
     def plain(self) -> dict[str, Any]:
-        """What `read` reads; JSON-able, without keys."""
+        """What `of` reads; JSON-able, without keys."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle keeps: neither the keys nor the engine."""
+        """What pickle keeps: not the engine."""
         if self.handmade is not None:
             raise ConfigError(_HANDMADE)
-        pool = None if self.pool is None else ModelPool.from_dict(_public(self.pool))
-        bare = self.model_copy(update={"pool": pool})
+        bare = self.model_copy()
         bare._engine = None
         return super(Source, bare).__getstate__()
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """What tells it from others, in few words."""
         models = [member.name for member in self.pool.models] if self.pool else None
         shown = {"models": models, "artifact": self.artifact, "digest": self.digest}
         return [(name, value) for name, value in shown.items() if value is not None]
@@ -139,35 +157,10 @@ class Source(BaseModel):
         return self
 
 
-def read_pool(pool: PoolLike | None) -> ModelPool | None:
-    """A pool out of itself, plain data, or a YAML file.
-
-    Raises:
-        ConfigError: Names the field that is wrong and what to write instead.
-    """
-    if pool is None or isinstance(pool, ModelPool):
-        return pool
-    return ModelPool.from_dict(pool) if isinstance(pool, Mapping) else ModelPool.from_yaml(pool)
-
-
-def _public(pool: ModelPool) -> dict[str, Any]:
-    return pool.model_dump(mode="json", exclude_defaults=True)
-
-
-def artifact_digest(engine: BestRoute) -> str | None:
-    """Digest of what a saved router decides by, wherever it lies: not its path."""
-    router = engine.router
-    if not isinstance(router, MultiHeadRouter):
-        return None
-    description, tensors = router.state()
-    facts = [
-        description,
-        getattr(engine.policy, "threshold", None),
-        engine.reward.config(),
-        {name: stats.model_dump() for name, stats in engine.cost_model.stats.items()},
-    ]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode() + tensor.tobytes())
-    return digest.hexdigest()[:16]
+def _digest(engine: BestRoute) -> str | None:
+    return artifact_digest(
+        router=engine.router,
+        policy=engine.policy,
+        reward=engine.reward,
+        cost_model=engine.cost_model,
+    )
