@@ -34,13 +34,13 @@ def evaluation_table(evaluation: Evaluation, *, title: str) -> Table:
     """Each fixed arm, and the router between its baselines."""
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for name in ("quality", "95 % interval", "$ per 1K queries", "cost cut"):
-        table.add_column(name, justify="right")
+    for name in ("quality", f"{evaluation.level:.0%} interval", "$ per 1K", "cost cut"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in evaluation.rows:
         table.add_row(
             row.name,
             f"{row.quality:.3f}",
-            f"{row.quality_lo:.3f} - {row.quality_hi:.3f}",
+            f"{row.quality_lo:.3f}-{row.quality_hi:.3f}",
             f"{row.cost_per_1k:.4f}",
             f"{row.cost_cut:.0%}",
             style="bold" if row.name == "router" else None,

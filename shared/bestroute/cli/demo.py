@@ -119,7 +119,7 @@ def _show(fitted: Fitted, console: Console, output: Path) -> None:
     evaluation = fitted.evaluation
     title = f"Test split: {evaluation.n_queries} queries; quality = share answered right"
     console.print(evaluation_table(evaluation, title=title))
-    console.print(fitted.calibration.note)
+    console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
     console.print(evaluation.verdict)
     console.print(f"Cost-quality curve: {output / 'curve.png'}")
 

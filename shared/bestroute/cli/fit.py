@@ -42,7 +42,7 @@ def fit(
         )
     fitted.engine.save_pretrained(output, card=evaluation_markdown(fitted.evaluation))
     console.print(evaluation_table(fitted.evaluation, title="On the test split"))
-    console.print(fitted.calibration.note)
+    console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
     console.print(f"Saved: {output} (BestRoute.from_pretrained loads it)")
 
 

@@ -43,6 +43,17 @@ class Fitted:
     evaluation: Evaluation
     outcomes: Outcomes
 
+    @property
+    def drops(self) -> str:
+        """The drop that calibration saw beside the one of the test split, in words."""
+        reference = self.evaluation.row("always_reference").quality
+        drop = 1 - self.evaluation.row("router").quality / reference if reference else 0.0
+        return (
+            f"Drop against always-reference at threshold {self.calibration.threshold:.3f}: "
+            f"{self.calibration.drop:.1%} on the {self.calibration.n_queries} calibration "
+            f"queries, {drop:.1%} on the {self.evaluation.n_queries} test queries."
+        )
+
 
 def fit(
     table: pa.Table,

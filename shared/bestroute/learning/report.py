@@ -64,7 +64,8 @@ def write_report(fitted: Fitted, directory: str | Path) -> None:
     )
     page = template.render(
         evaluation=fitted.evaluation,
-        calibration=fitted.calibration,
+        drops=fitted.drops,
+        note=fitted.calibration.note,
         models=fitted.engine.pool.models,
         percent=percent,
         curve=base64.b64encode(curve.read_bytes()).decode(),
