@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
+    from llama_index.core.agent.workflow import ReActAgent
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.llms import LLM
 
@@ -32,6 +33,8 @@ QUESTIONS = (
     "How long may books be kept?",
 )
 
+SUM = "What is 17 times 23? Use the tool."
+
 
 def pool(bases: Mapping[str, str]) -> dict[str, Any]:
     """A pool for a cascade; `bases` says where each model answers, recorded ones nowhere."""
@@ -45,7 +48,7 @@ def pool(bases: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _member(name: str, bases: Mapping[str, str], **fields: Any) -> dict[str, Any]:
-    params: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95, "max_tokens": 48}
+    params: dict[str, Any] = {"temperature": 0.8, "top_p": 0.95, "max_tokens": 96}
     if name in bases:
         params.update(api_base=bases[name], api_key="none")
     model = f"openai/{name}" if name in bases else f"recorded/{name}"
@@ -98,3 +101,15 @@ def query_engine(llm: LLM) -> BaseQueryEngine:
     documents = [Document(text=text, id_=f"library-{i}") for i, text in enumerate(LIBRARY)]
     index = VectorStoreIndex.from_documents(documents, embed_model=StaticEmbedding())
     return index.as_query_engine(llm=llm, similarity_top_k=2)
+
+
+def agent(llm: LLM) -> ReActAgent:
+    """An agent with one tool, which it calls in text: so small models can."""
+    from llama_index.core.agent.workflow import ReActAgent
+    from llama_index.core.tools import FunctionTool
+
+    def multiply(a: int, b: int) -> int:
+        """Multiply two integers."""
+        return a * b
+
+    return ReActAgent(tools=[FunctionTool.from_defaults(multiply)], llm=llm)

@@ -1,4 +1,4 @@
-"""Record what the tests' chain and query engine ask real local models, and what these answer.
+"""Record what the tests' chain, query engine and agent ask local models, and what these answer.
 
     pip install -e ".[dev,live]"
     python shared/scripts/local_models.py fetch
@@ -10,9 +10,11 @@ sampling parameters and as many samples as were drawn, so that a replay takes th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,19 @@ from bestroute import BestRoute, ModelPool  # noqa: E402
 from bestroute.learning.samples import canonical  # noqa: E402
 from bestroute.pool import PooledModel  # noqa: E402
 from bestroute.query import Request  # noqa: E402
-from bestroute.sampling import Drawn, Sampler, call_params  # noqa: E402
+from bestroute.sampling import Delta, Drawn, Sampler, call_params  # noqa: E402
 from langchain_bestroute import ChatBestRoute  # noqa: E402
 from llamaindex_bestroute import BestRouteLLM  # noqa: E402
-from tests.scenarios import COUNTRIES, MODELS, QUESTIONS, chain, pool, query_engine  # noqa: E402
+from tests.scenarios import (  # noqa: E402
+    COUNTRIES,
+    MODELS,
+    QUESTIONS,
+    SUM,
+    agent,
+    chain,
+    pool,
+    query_engine,
+)
 
 CASSETTE = ROOT / "tests" / "cassettes" / "frameworks.jsonl"
 _NOT_SAMPLING = ("api_base", "api_key")
@@ -49,6 +60,18 @@ class RecordingSampler(Sampler):
     async def draw(self, request: Request, member: PooledModel, n: int, *, start: int = 0) -> Drawn:
         """Draw, and keep one row a sample."""
         drawn = await super().draw(request, member, n, start=start)
+        self._keep(request, member, drawn, start)
+        return drawn
+
+    async def stream(
+        self, request: Request, member: PooledModel, drawn: Drawn
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream, and keep the row once it is whole."""
+        async for delta in super().stream(request, member, drawn):
+            yield delta
+        self._keep(request, member, drawn, 0)
+
+    def _keep(self, request: Request, member: PooledModel, drawn: Drawn, start: int) -> None:
         params = call_params(request, member)
         sampling = {key: value for key, value in params.items() if key not in _NOT_SAMPLING}
         self.rows += [
@@ -64,7 +87,11 @@ class RecordingSampler(Sampler):
             }
             for index, sample in enumerate(drawn.samples)
         ]
-        return drawn
+
+
+async def use_tool(llm: BestRouteLLM) -> str:
+    """Let the agent answer."""
+    return str(await agent(llm).run(SUM))
 
 
 def main() -> None:
@@ -80,6 +107,8 @@ def main() -> None:
         search = query_engine(BestRouteLLM(engine=BestRoute(members, sampler=sampler)))
         for question in QUESTIONS:
             console.print(question, str(search.query(question)))
+        llm = BestRouteLLM(engine=BestRoute(members, sampler=sampler))
+        console.print(SUM, asyncio.run(use_tool(llm)))
     CASSETTE.parent.mkdir(exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in sampler.rows)
     CASSETTE.write_text("".join(lines), encoding="utf-8")

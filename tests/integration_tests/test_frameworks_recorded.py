@@ -1,4 +1,4 @@
-"""A chain and a query engine on what real models answered to exactly these messages."""
+"""A chain, a query engine and an agent on what real models answered to exactly these messages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.agent.workflow import ToolCallResult
 
 from bestroute.errors import UnrecordedError
 from bestroute.recorded import Recording
 from langchain_bestroute import ChatBestRoute
 from llamaindex_bestroute import BestRouteLLM
-from tests.scenarios import COUNTRIES, MODELS, QUESTIONS, chain, pool, query_engine
+from tests.scenarios import COUNTRIES, MODELS, QUESTIONS, SUM, agent, chain, pool, query_engine
 
 CASSETTE = Path(__file__).parents[1] / "cassettes" / "frameworks.jsonl"
 Row = dict[str, Any]
@@ -71,6 +72,13 @@ async def test_a_query_engine(question: str, rows: list[Row]) -> None:
     said = {row["response"] for row in _recorded(rows, question)}
     assert str(response) in {text.strip() for text in said} | said
     assert str(await search.aquery(question)) == str(response)
+
+
+async def test_an_agent_calls_its_tool() -> None:
+    handler = agent(BestRouteLLM(pool=pool({}))).run(SUM)
+    called = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
+    assert called[0].tool_kwargs == {"a": 17, "b": 23}
+    assert "391" in str(await handler)
 
 
 def test_the_models_were_right_where_it_is_easy() -> None:
