@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bestroute._extras import require
+from bestroute.bundle import BUNDLED, bundle, unbundle
+from bestroute.calibration import CalibrationTable
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import (
     ArtifactError,
@@ -19,13 +21,14 @@ from bestroute.errors import (
     PoolMismatchError,
     RouterNotTrained,
 )
-from bestroute.policy import OneShot, Policy
+from bestroute.policy import Policy
+from bestroute.policy.registry import load_policy, policy_config
 from bestroute.pool import ModelPool, PooledModel
 from bestroute.rewards import RewardModel, load_reward
-from bestroute.routers.base import Router
-from bestroute.routers.multihead import MultiHeadRouter
+from bestroute.routers.base import Router, SavableRouter
+from bestroute.routers.registry import load_router
 
-VERSION = 1
+VERSION = 2
 CONFIG_FILE = "bestroute.json"
 WEIGHTS_FILE = "router.safetensors"
 CARD_FILE = "README.md"
@@ -41,8 +44,8 @@ class Config(BaseModel):
         version: Version of this format.
         models: The pool's models: names, ids, prices, sample limits, the reference.
         router: The router's own description.
-        threshold: Smallest match probability that qualifies an arm.
-        calibrated: Whether the threshold was picked on data.
+        policy: The policy's kind and arguments.
+        calibration: Thresholds by promised drop and by cost, where they were looked for.
         token_stats: Token statistics per model.
         reward: Description of the reward model; `None` if the user brings it.
         label_sampling: Sampling parameters that the labels were made with, by model.
@@ -53,8 +56,8 @@ class Config(BaseModel):
     version: int
     models: list[dict[str, Any]]
     router: dict[str, Any]
-    threshold: float = Field(ge=0)
-    calibrated: bool = False
+    policy: dict[str, Any]
+    calibration: CalibrationTable | None = None
     token_stats: dict[str, TokenStats] = {}
     reward: dict[str, Any] | None = None
     label_sampling: dict[str, dict[str, Any]] = {}
@@ -69,6 +72,7 @@ def save(
     reward: RewardModel,
     cost_model: CostModel,
     label_sampling: Mapping[str, Mapping[str, Any]],
+    calibration: CalibrationTable | None = None,
     card: str | None = None,
 ) -> Path:
     """Write an artifact.
@@ -79,23 +83,20 @@ def save(
     """
     if router is None:
         raise RouterNotTrained("there is no trained router to save")
-    if not isinstance(router, MultiHeadRouter) or not isinstance(policy, OneShot):
-        raise ArtifactError(
-            f"{type(router).__name__} with {type(policy).__name__} cannot be saved; "
-            "a MultiHeadRouter with OneShot can"
-        )
+    if not isinstance(router, SavableRouter):
+        raise ArtifactError(f"a router of the kind {type(router).__name__} cannot be saved")
     description, tensors = router.state()
+    folder = Path(directory)
     config = Config(
         version=VERSION,
         models=[member.model_dump(include=set(_POOL_FIELDS)) for member in pool.models],
-        router=description,
-        threshold=policy.threshold,
-        calibrated=policy.calibrated,
+        router=bundle(description, folder),
+        policy=policy_config(policy),
+        calibration=calibration,
         token_stats=cost_model.stats,
-        reward=reward.config(),
+        reward=bundle(reward.config(), folder, key="reward"),
         label_sampling={name: dict(params) for name, params in label_sampling.items()},
     )
-    folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
     numpy_file.save_file(tensors, str(folder / WEIGHTS_FILE))
@@ -115,7 +116,7 @@ def load(
     """
     folder = _folder(name_or_path, revision)
     config = _config(folder)
-    router = MultiHeadRouter.from_state(config.router, _tensors(folder))
+    router = load_router(unbundle(config.router, folder), _tensors(folder))
     saved = _saved_pool(folder, config.models)
     if pool is not None:
         _check_pool(pool, saved)
@@ -123,12 +124,13 @@ def load(
     parts: dict[str, Any] = {
         "pool": used,
         "router": router,
-        "policy": OneShot(config.threshold, calibrated=config.calibrated),
+        "policy": load_policy(config.policy),
+        "calibration": config.calibration,
         "cost_model": CostModel(used, config.token_stats),
         "label_sampling": config.label_sampling,
     }
     if config.reward is not None:
-        parts["reward"] = load_reward(config.reward)
+        parts["reward"] = load_reward(unbundle(config.reward, folder))
     return parts
 
 
@@ -138,7 +140,7 @@ def _folder(name_or_path: str | Path, revision: str | None) -> Path:
         return folder
     hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
     try:
-        files = [CONFIG_FILE, WEIGHTS_FILE]
+        files = [CONFIG_FILE, WEIGHTS_FILE, *(f"*/{pattern}" for pattern in BUNDLED)]
         found = hub.snapshot_download(str(name_or_path), revision=revision, allow_patterns=files)
         return Path(found)
     except (OSError, ValueError) as error:  # all of the hub's own are one of these
@@ -224,16 +226,16 @@ def artifact_digest(
     *, router: Router | None, policy: Policy, reward: RewardModel, cost_model: CostModel
 ) -> str | None:
     """Digest of what a saved router decides by, wherever it lies; `None` if it cannot be saved."""
-    if not isinstance(router, MultiHeadRouter):
+    if not isinstance(router, SavableRouter):
         return None
     description, tensors = router.state()
     facts = [
         description,
-        getattr(policy, "threshold", None),
+        {"kind": policy.name, **vars(policy)},
         reward.config(),
         {name: stats.model_dump() for name, stats in cost_model.stats.items()},
     ]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
         digest.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode() + tensor.tobytes())
@@ -252,8 +254,8 @@ def model_card(config: Config, body: str | None) -> str:
             f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
             f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
         )
-    how = "picked on calibration data" if config.calibrated else "not calibrated"
-    lines += ["", f"Threshold on the match probability: {config.threshold:g} ({how}).", ""]
+    policy = ", ".join(f"{name} {value}" for name, value in config.policy.items())
+    lines += ["", f"Policy: {policy}.", ""]
     lines += ["```python", "from bestroute import BestRoute", ""]
     lines += ['engine = BestRoute.from_pretrained("this directory or hub id", pool=my_pool)', "```"]
     return "\n".join([*lines, "", body or "", ""]).rstrip() + "\n"

@@ -12,6 +12,7 @@ from typing import Any
 from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
+from bestroute.calibration import CalibrationTable
 from bestroute.constraints import excluded_arms, settings
 from bestroute.cost import CostModel
 from bestroute.errors import (
@@ -54,6 +55,7 @@ class BestRoute:
         sampler: Talks to the providers.
         label_sampling: Sampling parameters that the router's labels were made with, by model;
             a call that differs is warned of once.
+        calibration: Thresholds by promised drop and by cost.
 
     Raises:
         RouterNotTrained: One-shot routing without a router.
@@ -81,6 +83,7 @@ class BestRoute:
         cost_model: CostModel | None = None,
         sampler: Sampler | None = None,
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
+        calibration: CalibrationTable | None = None,
     ) -> None:
         self.pool = pool
         self.router = router
@@ -88,6 +91,7 @@ class BestRoute:
         self.cost_model = cost_model or CostModel(pool)
         self.sampler = sampler or Sampler()
         self.label_sampling = dict(label_sampling or {})
+        self.calibration = calibration
         self._selector = Selector(self.reward)
         self._warned: set[str] = set()
         self.policy = self._resolve(policy, threshold)
@@ -193,6 +197,7 @@ class BestRoute:
             reward=self.reward,
             cost_model=self.cost_model,
             label_sampling=self.label_sampling,
+            calibration=self.calibration,
             card=card,
         )
 

@@ -15,6 +15,7 @@ import pytest
 
 from bestroute import BestRoute, Cascade, ModelPool, OneShot
 from bestroute.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from bestroute.bundle import BUNDLED
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
 from bestroute.rewards import FunctionReward, SelfConsistency
@@ -198,10 +199,12 @@ def test_an_absent_file_is_named(saved: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("version", 2),
+        ("version", 1),
         ("version", None),
-        ("threshold", -1),
-        ("threshold", "NaN"),
+        ("policy", {"kind": "one-shot", "threshold": -1}),
+        ("policy", {"kind": "one-shot", "threshold": "NaN"}),
+        ("policy", {"kind": "one-shot"}),
+        ("policy", {"kind": "os.system"}),
         ("models", []),
         ("models", [{"model": "openai/x"}]),
         ("router", {}),
@@ -241,7 +244,7 @@ def test_without_a_router_there_is_nothing_to_save(tmp_path: Path) -> None:
 
 
 def test_another_policy_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="Cascade"):
+    with pytest.raises(ArtifactError, match="cascade"):
         engine(policy=Cascade()).save_pretrained(tmp_path)
 
 
@@ -272,7 +275,8 @@ def test_a_hub_id_is_downloaded_at_its_revision_and_only_what_is_read(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert BestRoute.from_pretrained("someone/router", revision="v1").route("hi")
     assert (seen["repo"], seen["revision"]) == ("someone/router", "v1")
-    assert set(seen["allow_patterns"]) == {CONFIG_FILE, WEIGHTS_FILE}
+    bundled = {f"*/{pattern}" for pattern in BUNDLED}
+    assert set(seen["allow_patterns"]) == {CONFIG_FILE, WEIGHTS_FILE} | bundled
 
 
 @pytest.mark.parametrize("name", ["no/such/dir", "someone/router", "a b", "/absent", "router/"])

@@ -29,9 +29,9 @@ class OneShot:
     needs_router = True
 
     def __init__(self, threshold: float, *, calibrated: bool = False) -> None:
-        if not threshold >= 0:
-            raise ConfigError(f"threshold is {threshold}; expected a number of at least 0")
         self.threshold = float(threshold)
+        if not self.threshold >= 0:
+            raise ConfigError(f"threshold is {threshold}; expected a number of at least 0")
         self.calibrated = calibrated
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:

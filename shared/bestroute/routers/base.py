@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,4 +44,16 @@ class Router(Protocol):
 
     def predict(self, queries: Sequence[str]) -> Prediction:
         """Match probabilities for a batch of queries [B]."""
+        ...
+
+
+@runtime_checkable
+class SavableRouter(Router, Protocol):
+    """A router that an artifact can hold; its class builds it again with `from_state`."""
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """A JSON-able config with the router's `kind`, and its tensors by name.
+
+        A folder that the config names under `name` or `name_or_path` is copied into the artifact.
+        """
         ...
