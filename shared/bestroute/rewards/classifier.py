@@ -12,23 +12,18 @@ import numpy as np
 from bestroute._extras import require
 from bestroute.errors import ArtifactError, ConfigError, ScoreError
 from bestroute.rewards.base import RewardModel, Scores, checked
+from bestroute.rewards.tokens import PairTokenizer
 
 _log = logging.getLogger(__name__)
 
 _FEATURE = "A sequence-classification reward model"
-_QUERY_SHARE = 4  # the query keeps a quarter of the room, whatever the response's length
 
 
 class ClassifierReward(RewardModel):
     """Any sequence-classification model with one logit, such as the paper's proxy.
 
     The paper's proxy reward model is OpenAssistant/reward-model-deberta-v3-large-v2
-    (arXiv 2506.22716). A model whose tokenizer has a chat template reads query and response as
-    a user and an assistant turn, others as a pair of texts.
-
-    A pair of more than `max_tokens` loses the beginning of its query first, down to a quarter
-    of the room, then the beginning of its response: the end of the response, where the answer
-    is, stays. One warning says so.
+    (arXiv 2506.22716). How it reads a pair, and cuts one that is too long, says `PairTokenizer`.
 
     Args:
         name_or_path: Hub id or directory; the weights must be safetensors.
@@ -53,17 +48,15 @@ class ClassifierReward(RewardModel):
         max_tokens: int = 512,
         batch_size: int = 16,
     ) -> None:
-        if max_tokens < 8 or batch_size < 1:
-            raise ConfigError("max_tokens must be at least 8 and batch_size at least 1")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
         self._torch = require("torch", feature=_FEATURE, extra="torch")
         self._source = {"name_or_path": str(name_or_path), "revision": revision}
         self._batch_size = batch_size
         self._asked_tokens = max_tokens
         self._lock = threading.Lock()  # fast tokenizers cannot be shared between threads
-        self._warned = False
         self._device = device or ("cuda" if self._torch.cuda.is_available() else "cpu")
         self._load(trust_remote_code)
-        self._max_tokens = min(max_tokens, self._tokenizer.model_max_length)
 
     def _load(self, trust_remote_code: bool) -> None:
         transformers = require("transformers", feature=_FEATURE, extra="torch")
@@ -74,7 +67,8 @@ class ClassifierReward(RewardModel):
             raise ConfigError(
                 f"{name} has {config.num_labels} logits; a reward model needs exactly one"
             )
-        self._tokenizer = self._pretrained(transformers.AutoTokenizer, **options)
+        tokenizer = self._pretrained(transformers.AutoTokenizer, **options)
+        self._tokens = PairTokenizer(tokenizer, self._asked_tokens)
         self._model, report = self._pretrained(
             transformers.AutoModelForSequenceClassification,
             config=config,
@@ -85,11 +79,7 @@ class ClassifierReward(RewardModel):
         if report["missing_keys"]:
             missing = ", ".join(sorted(report["missing_keys"])[:3])
             raise ConfigError(f"{name} has no weights for {missing}: its scores would be random")
-        if not self._tokenizer.is_fast:
-            raise ConfigError(f"{name} has no fast tokenizer")
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._model.config.pad_token_id = self._tokenizer.pad_token_id
+        self._model.config.pad_token_id = tokenizer.pad_token_id
         self._model.to(self._device).eval()
         if self._device == "cpu":
             self._model.float()  # half precision is slow there, and coarse
@@ -118,7 +108,7 @@ class ClassifierReward(RewardModel):
             ScoreError: The model gave NaN, or one pair alone needs too much memory.
         """
         with self._lock:
-            encoded = [self._encode(*pair) for pair in pairs]
+            encoded = [self._tokens.encode(*pair) for pair in pairs]
             by_length = sorted(range(len(pairs)), key=lambda i: -len(encoded[i]["input_ids"]))
             scores = np.full(len(pairs), np.nan)
             start = 0
@@ -134,7 +124,7 @@ class ClassifierReward(RewardModel):
 
     def _forward(self, batch: Sequence[Mapping[str, Any]]) -> Any:
         """Logits of one batch [b]; `None` when memory ran out."""
-        padded = self._tokenizer.pad(list(batch), return_tensors="pt").to(self._device)
+        padded = self._tokens.pad(batch).to(self._device)
         try:
             with self._torch.inference_mode():
                 return self._model(**padded).logits[:, 0].double().cpu().numpy()
@@ -148,44 +138,6 @@ class ClassifierReward(RewardModel):
         if str(self._device).startswith("cuda"):
             self._torch.cuda.empty_cache()
         _log.warning("out of memory: the batch size is now %d", self._batch_size)
-
-    def _encode(self, query: str, response: str) -> Mapping[str, Any]:
-        tokens: Mapping[str, Any] = self._tokens(query, response)
-        # Cutting a text may shift its tokens by one or two, so look again.
-        while (excess := len(tokens["input_ids"]) - self._max_tokens) > 0:
-            if not (query or response):
-                raise ScoreError(f"an empty pair has more than {self._max_tokens} tokens")
-            query, response = self._cut(query, response, excess)
-            tokens = self._tokens(query, response)
-        return tokens
-
-    def _tokens(self, query: str, response: str) -> Any:
-        if not self._tokenizer.chat_template:
-            return self._tokenizer(query, response)
-        chat = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False)
-        return self._tokenizer(text, add_special_tokens=False)
-
-    def _cut(self, query: str, response: str, excess: int) -> tuple[str, str]:
-        if not self._warned:
-            self._warned = True
-            _log.warning("pairs of more than %d tokens are cut at the beginning", self._max_tokens)
-        spare = self._length(query) - self._max_tokens // _QUERY_SHARE
-        if spare > 0:
-            return self._drop(query, min(spare, excess)), response
-        if response:
-            return query, self._drop(response, excess)
-        return self._drop(query, excess), response
-
-    def _length(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _drop(self, text: str, count: int) -> str:
-        """The text without its first tokens."""
-        offsets = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
-            "offset_mapping"
-        ]
-        return text[max(1, offsets[count][0]) :] if count < len(offsets) else ""
 
     def config(self) -> dict[str, Any]:
         """How to build it again; never a leave to run code that comes with the model."""
