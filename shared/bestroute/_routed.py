@@ -6,3 +6,6 @@ from contextvars import ContextVar
 
 drawn_so_far: ContextVar[dict[str, int] | None] = ContextVar("drawn_so_far", default=None)
 """How many recorded samples this routed request took, by recording key; `None` outside one."""
+
+recorded_before: ContextVar[int] = ContextVar("recorded_before", default=0)
+"""How many samples of the same recording were taken before, outside a routed request."""

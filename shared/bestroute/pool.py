@@ -88,6 +88,7 @@ class PooledModel(BaseModel):
         context_window: Prompt plus completion tokens that it holds; `None` asks LiteLLM.
         vision, audio, tools, response_format: What it can do; `None` asks LiteLLM, and what
             nobody knows is taken as possible for tools and response_format, not for the rest.
+        rpm: Calls a minute that `collect` may make; `None` is no limit.
         params: Further LiteLLM parameters (api_base, temperature, api_key ...). A text
             `os.environ/NAME` is read from the environment at call time.
     """
@@ -108,6 +109,7 @@ class PooledModel(BaseModel):
     audio: bool | None = None
     tools: bool | None = None
     response_format: bool | None = None
+    rpm: int | None = Field(default=None, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

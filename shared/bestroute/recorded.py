@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bestroute._litellm import litellm
-from bestroute._routed import drawn_so_far
+from bestroute._routed import drawn_so_far, recorded_before
 from bestroute.errors import SampleLimitError, UnrecordedError
 
 PROVIDER = "recorded"
@@ -63,7 +63,7 @@ class Recording:
         """
         rows = self._rows[key]
         state = drawn_so_far.get()
-        start = state.get(key, 0) if state is not None else 0
+        start = state.get(key, 0) if state is not None else recorded_before.get()
         if start + n > len(rows):
             raise SampleLimitError(
                 f"{n} samples asked, {len(rows) - start} of {len(rows)} recorded ones are left"

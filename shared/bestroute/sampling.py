@@ -80,7 +80,15 @@ class Sampler:
         self._billing = Billing(count_tokens)
         self._without_native_n: set[str] = set()
 
-    async def draw(self, request: Request, member: PooledModel, n: int, *, start: int = 0) -> Drawn:
+    async def draw(
+        self,
+        request: Request,
+        member: PooledModel,
+        n: int,
+        *,
+        start: int = 0,
+        top_up: bool = True,
+    ) -> Drawn:
         """Draw n samples of one model.
 
         Native n where it works, else parallel calls; whatever is missing is topped up once by
@@ -91,6 +99,7 @@ class Sampler:
             member: Whom to ask.
             n: How many samples.
             start: How many this request drew of the model before; keeps seeds apart.
+            top_up: Whether to ask again for what is missing; if not, a refused n is a failure.
 
         Raises:
             SampleLimitError: n is below 1, or above 1 at temperature 0.
@@ -103,7 +112,9 @@ class Sampler:
             raise SampleLimitError(f"{member.name}: at temperature 0 all {n} samples are the same")
         native = await self._native_n(member) if n > 1 else 1
         drawn = await self._wave(request, member, params, _split(n, native), start)
-        refusals = [each for each in drawn.failures if native > 1 and _may_refuse_n(each)]
+        if not top_up:
+            return drawn
+        refusals = [each for each in drawn.failures if native > 1 and may_refuse_n(each)]
         drawn.failures = [each for each in drawn.failures if each not in refusals]
         missing = n - len(drawn.samples)
         if missing > 0 and not drawn.failures:
@@ -308,7 +319,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[:300]}"
 
 
-def _may_refuse_n(error: BaseException) -> bool:
+def may_refuse_n(error: BaseException) -> bool:
     """Whether it may be the parameter n that a provider would not take.
 
     By LiteLLM's class: a prompt that is too long or against a policy has one of its own.

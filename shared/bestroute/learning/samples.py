@@ -31,10 +31,12 @@ COLUMNS: Mapping[str, str] = {
     "oracle_score": "float64",
     "proxy_score": "float64",
     "check": "string",
+    "reference_answer": "string",
 }
 """Column -> Arrow type. `messages`, `sampling` and `check` are JSON; `cost` is in $, `latency` in
-seconds; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row. A
-score that nobody made is null, never NaN."""
+seconds; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row;
+`reference_answer` is a text, or a JSON list of accepted ones. A score that nobody made is null,
+never NaN."""
 
 REQUIRED = ("query_id", "query", "model", "sample", "response")
 SPLITS = ("train", "calibration", "test")
