@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.outcomes import Outcomes
-from bestroute.policy.threshold import choose
 
 ALWAYS_REFERENCE = 1.01
 """A threshold that no match probability reaches."""
@@ -25,28 +24,42 @@ _MOST_THRESHOLDS = 501
 
 @dataclass(frozen=True)
 class Curve:
-    """What a router costs and gives at each threshold, in realised costs.
+    """What a method costs and gives at each setting of its knob, in realised costs.
 
     Attributes:
-        thresholds: Ascending [T].
-        cost: Mean realised cost of a query in $ [T].
-        quality: Mean expected oracle score [T].
-        choices: Column of the chosen arm [T, Q].
+        thresholds: The knob, ascending [T]; the threshold of most methods.
+        costs: Expected realised cost in $ [T, Q].
+        qualities: Expected oracle score [T, Q].
+        error: Monte Carlo standard error of the mean qualities [T]; `None` when they are exact.
     """
 
     thresholds: Floats
-    cost: Floats
-    quality: Floats
-    choices: NDArray[np.intp]
+    costs: Floats
+    qualities: Floats
+    error: Floats | None = None
+
+    @classmethod
+    def of_choices(cls, thresholds: Floats, choices: NDArray[np.intp], outcomes: Outcomes) -> Curve:
+        """Of the column of the chosen arm [T, Q] at each threshold [T]."""
+        queries = np.arange(len(outcomes))
+        return cls(thresholds, outcomes.cost[queries, choices], outcomes.quality[queries, choices])
+
+    @property
+    def cost(self) -> Floats:
+        """Mean realised cost of a query in $ [T]."""
+        return np.asarray(self.costs.mean(axis=1))
+
+    @property
+    def quality(self) -> Floats:
+        """Mean expected oracle score [T]."""
+        return np.asarray(self.qualities.mean(axis=1))
 
     def at(self, cost: ArrayLike) -> Floats:
         """Quality at these mean costs in $, linear between points sorted by cost.
 
         NaN below the cheapest point, flat above the dearest; points of equal cost are averaged.
         """
-        costs, place, ties = np.unique(self.cost, return_inverse=True, return_counts=True)
-        quality = np.bincount(place, weights=self.quality) / ties
-        return _interpolate(cost, costs, quality)
+        return _interpolate(cost, *line(self.cost, self.quality))
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,12 @@ class Upgrades:
         return Frontier(cost, quality)
 
 
+def line(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
+    """Points sorted by cost, those of equal cost averaged: what is interpolated between."""
+    costs, place, ties = np.unique(cost, return_inverse=True, return_counts=True)
+    return costs, np.bincount(place, weights=quality) / ties
+
+
 def sweep(
     match: Floats, estimated: Floats, outcomes: Outcomes, thresholds: ArrayLike | None = None
 ) -> Curve:
@@ -120,6 +139,18 @@ def sweep(
     Raises:
         DataError: The shapes disagree, or a match probability is NaN.
     """
+    steps, choices = decide(match, estimated, outcomes, thresholds)
+    return Curve.of_choices(steps, choices, outcomes)
+
+
+def decide(
+    match: Floats, estimated: Floats, outcomes: Outcomes, thresholds: ArrayLike | None = None
+) -> tuple[Floats, NDArray[np.intp]]:
+    """The thresholds [T] of `sweep`, ascending, and the arms chosen at each [T, Q].
+
+    Arguments and errors are those of `sweep`; one pass over all thresholds gives what
+    `policy.threshold.choose` gives at each.
+    """
     shape = outcomes.quality.shape
     if match.shape != shape or estimated.shape != shape or np.isnan(match).any():
         raise DataError(f"match {match.shape} and costs {estimated.shape} must be numbers {shape}")
@@ -129,14 +160,26 @@ def sweep(
         if thresholds is None
         else np.sort(np.atleast_1d(np.asarray(thresholds, dtype=np.float64)))
     )
-    choices = np.array([choose(match, estimated, reference, float(step)) for step in steps])
-    queries = np.arange(len(outcomes))
-    return Curve(
-        thresholds=steps,
-        cost=outcomes.cost[queries, choices].mean(axis=1),
-        quality=outcomes.quality[queries, choices].mean(axis=1),
-        choices=choices,
-    )
+    return steps, _first_qualifying(match, estimated, reference, steps)
+
+
+def _first_qualifying(
+    match: Floats, estimated: Floats, reference: int, thresholds: Floats
+) -> NDArray[np.intp]:
+    """Column of the cheapest qualifying arm [T, Q].
+
+    In the order in which arms are preferred, the first whose match probability reaches t is the
+    first at which the running maximum does: one search a query serves all thresholds.
+    """
+    priority = np.array(match, dtype=np.float64)
+    priority[:, reference] = 1.0 + 1e-9
+    prices = np.where(np.isnan(estimated), np.inf, estimated)
+    order = np.lexsort((np.broadcast_to(np.arange(match.shape[1]), match.shape), -priority, prices))
+    ranked = np.take_along_axis(match, order, axis=1)
+    ranked[order == reference] = np.inf
+    reached = np.maximum.accumulate(ranked, axis=1)
+    places = [np.searchsorted(row, thresholds, side="left") for row in reached]
+    return np.take_along_axis(order, np.array(places), axis=1).T
 
 
 def random_mix(outcomes: Outcomes) -> Frontier:

@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bestroute.errors import ConfigError
 from bestroute.learning.bestofn import Floats
-from bestroute.learning.curves import Curve, Frontier, Upgrades, mix_of, oracle, random_mix, sweep
+from bestroute.learning.curves import Frontier, Upgrades, decide, mix_of
+from bestroute.learning.intervals import Interval, bootstrap, clean, interval, tails
 from bestroute.learning.outcomes import Outcomes
-
-COST_CUTS = (0.1, 0.2, 0.4, 0.6)
-"""Shares of always-reference's cost that are saved, as in the tables of arXiv 2506.22716."""
 
 _ROUTER, _MIX, _ORACLE = range(3)
 _LEADING = 3
@@ -23,14 +20,6 @@ _TINY = 1e-12
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class Interval(_Result):
-    """A figure and its bootstrap interval."""
-
-    value: float
-    lo: float
-    hi: float
 
 
 class Row(_Result):
@@ -51,27 +40,6 @@ class Row(_Result):
     cost_cut: float
 
 
-class Drops(_Result):
-    """Relative quality drops (q_ref - q) / q_ref at one cost cut.
-
-    `None` where nothing so cheap exists, or q_ref is not positive; negative means better than
-    the reference.
-    """
-
-    cost_cut: float
-    router: float | None
-    random_mix: float | None
-    oracle: float | None
-
-
-class Areas(_Result):
-    """Mean quality under the curve, from the sweep's cheapest point to always-reference."""
-
-    router: float
-    random_mix: float
-    oracle: float
-
-
 class Evaluation(_Result):
     """What a router is worth on a set of queries.
 
@@ -83,8 +51,6 @@ class Evaluation(_Result):
         router_minus_random_mix: Difference in quality at the router's cost; paired.
         gap_recovered: (router - random mix) / (oracle - random mix); `None`, read "n/a", when
             the interval of the denominator holds 0.
-        drops: The sweep's drops at `COST_CUTS`.
-        area: Areas under the cost-quality curves; `None` when the sweep saves nothing.
         arm_shares: Share of the queries that each arm answers, by `name:n`.
         level, resamples, seed: Of the bootstrap over queries.
     """
@@ -94,8 +60,6 @@ class Evaluation(_Result):
     rows: tuple[Row, ...]
     router_minus_random_mix: Interval
     gap_recovered: Interval | None
-    drops: tuple[Drops, ...]
-    area: Areas | None
     arm_shares: dict[str, float]
     level: float
     resamples: int
@@ -161,25 +125,22 @@ def evaluate(
         ConfigError: There is no resample, or the level is not between 0 and 1.
         DataError: The shapes disagree, or a match probability is NaN.
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise ConfigError(f"{resamples} resamples at level {level}: no interval")
-    played = sweep(match, estimated, outcomes, [threshold])
-    choice = played.choices[0]
-    point, drawn = _bootstrap(outcomes, choice, resamples, seed, progress)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    lo, hi = np.quantile(drawn, tails, axis=0)
-    curve = sweep(match, estimated, outcomes)
+    quantiles = tails(resamples, level)
+    _, (choice,) = decide(match, estimated, outcomes, [threshold])
+    point, drawn = bootstrap(
+        _measure(outcomes, choice), len(outcomes), resamples=resamples, seed=seed, progress=progress
+    )
+    lo, hi = np.quantile(drawn, quantiles, axis=0)
+    budget = float(outcomes.cost[np.arange(len(outcomes)), choice].mean())
     shares = np.bincount(choice, minlength=len(outcomes.arms)) / len(outcomes)
     return Evaluation(
         n_queries=len(outcomes),
         threshold=threshold,
-        rows=_rows(outcomes, float(played.cost[0]), point, lo, hi),
-        router_minus_random_mix=_interval(
-            point[_ROUTER] - point[_MIX], drawn[:, _ROUTER] - drawn[:, _MIX], tails
+        rows=_rows(outcomes, budget, point, lo, hi),
+        router_minus_random_mix=interval(
+            point[_ROUTER] - point[_MIX], drawn[:, _ROUTER] - drawn[:, _MIX], quantiles
         ),
-        gap_recovered=_gap_recovered(point, drawn, tails),
-        drops=_drops(outcomes, curve),
-        area=_areas(outcomes, curve),
+        gap_recovered=_gap_recovered(point, drawn, quantiles),
         arm_shares={str(a): float(s) for a, s in zip(outcomes.arms, shares, strict=True) if s},
         level=level,
         resamples=resamples,
@@ -187,14 +148,8 @@ def evaluate(
     )
 
 
-def _bootstrap(
-    outcomes: Outcomes,
-    choice: NDArray[np.intp],
-    resamples: int,
-    seed: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Floats, Floats]:
-    """Qualities [3 + A] of router, random mix, oracle and all arms; and [resamples, 3 + A]."""
+def _measure(outcomes: Outcomes, choice: NDArray[np.intp]) -> Callable[[Floats], Floats]:
+    """What gives the qualities [3 + A] of router, random mix, oracle and all arms."""
     count = len(outcomes)
     cost = outcomes.cost[np.arange(count), choice]
     quality = outcomes.quality[np.arange(count), choice]
@@ -208,14 +163,7 @@ def _bootstrap(
         router = counts @ quality / count
         return np.array([router, _spend(mix, budget), _spend(best, budget), *arms])
 
-    rng = np.random.default_rng(seed)
-    drawn = np.empty((resamples, _LEADING + len(outcomes.arms)))
-    for done in range(resamples):
-        resample = rng.integers(count, size=count)
-        drawn[done] = measure(np.bincount(resample, minlength=count).astype(np.float64))
-        if progress is not None:
-            progress(done + 1, resamples)
-    return measure(np.ones(count)), drawn
+    return measure
 
 
 def _spend(frontier: Frontier, budget: float) -> float:
@@ -240,7 +188,7 @@ def _rows(
             quality_lo=float(lo[column]),
             quality_hi=float(hi[column]),
             cost_per_1k=1000 * cost,
-            cost_cut=_clean(1 - cost / float(costs[reference])) if costs[reference] > 0 else 0.0,
+            cost_cut=clean(1 - cost / float(costs[reference])) if costs[reference] > 0 else 0.0,
         )
 
     fixed = [
@@ -257,61 +205,10 @@ def _rows(
     )
 
 
-def _interval(value: float, drawn: Floats, tails: list[float]) -> Interval:
-    lo, hi = np.nanquantile(drawn, tails)
-    return Interval(value=_clean(value), lo=_clean(lo), hi=_clean(hi))
-
-
-def _clean(difference: float) -> float:
-    """A difference without the noise of summation, which would give 0 a sign."""
-    return round(float(difference), 12) + 0.0
-
-
-def _gap_recovered(point: Floats, drawn: Floats, tails: list[float]) -> Interval | None:
+def _gap_recovered(point: Floats, drawn: Floats, quantiles: list[float]) -> Interval | None:
     gap, gaps = point[_ORACLE] - point[_MIX], drawn[:, _ORACLE] - drawn[:, _MIX]
-    if min(gap, _interval(gap, gaps, tails).lo) <= _TINY:
+    if min(gap, interval(gap, gaps, quantiles).lo) <= _TINY:
         return None
     won, wins = point[_ROUTER] - point[_MIX], drawn[:, _ROUTER] - drawn[:, _MIX]
     ratios = np.divide(wins, gaps, out=np.full_like(wins, np.nan), where=gaps > _TINY)
-    return _interval(won / gap, ratios, tails)
-
-
-def _drops(outcomes: Outcomes, curve: Curve) -> tuple[Drops, ...]:
-    reference = outcomes.reference_index
-    full = float(outcomes.cost[:, reference].mean())
-    best = float(outcomes.quality[:, reference].mean())
-
-    def drop(quality: Floats) -> float | None:
-        if best <= 0 or full <= 0 or np.isnan(quality):
-            return None
-        return float((best - quality) / best)
-
-    mix, top = random_mix(outcomes), oracle(outcomes)
-    return tuple(
-        Drops(
-            cost_cut=cut,
-            router=drop(curve.at(full * (1 - cut))),
-            random_mix=drop(mix.at(full * (1 - cut))),
-            oracle=drop(top.at(full * (1 - cut))),
-        )
-        for cut in COST_CUTS
-    )
-
-
-def _areas(outcomes: Outcomes, curve: Curve) -> Areas | None:
-    mix, top = random_mix(outcomes), oracle(outcomes)
-    low = max(float(curve.cost.min()), float(mix.cost[0]))
-    high = float(outcomes.cost[:, outcomes.reference_index].mean())
-    if high <= low:
-        return None
-
-    def area(at: Callable[[Floats], Floats], corners: Floats) -> float:
-        cost = np.unique(np.clip([low, *corners, high], low, high))
-        quality = at(cost)
-        return float(np.diff(cost) @ (quality[1:] + quality[:-1]) / 2 / (high - low))
-
-    return Areas(
-        router=area(curve.at, curve.cost),
-        random_mix=area(mix.at, mix.cost),
-        oracle=area(top.at, top.cost),
-    )
+    return interval(won / gap, ratios, quantiles)

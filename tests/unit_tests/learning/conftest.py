@@ -39,3 +39,11 @@ def make_outcomes() -> MakeOutcomes:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def easy_or_hard(make_outcomes: MakeOutcomes) -> Outcomes:
+    """Half of 200 queries are easy: there small:1 is as good as big, elsewhere it is wrong."""
+    easy = np.arange(200) % 2
+    quality = np.column_stack([easy, np.full(200, 0.6), np.ones(200)])
+    return make_outcomes(np.tile([1.0, 2.5, 5.0], (200, 1)), quality)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bestroute.errors import DataError
-from bestroute.learning.curves import ALWAYS_REFERENCE, Curve, mix_of, oracle, random_mix, sweep
+from bestroute.learning.curves import (
+    ALWAYS_REFERENCE,
+    Curve,
+    decide,
+    mix_of,
+    oracle,
+    random_mix,
+    sweep,
+)
 from bestroute.policy.threshold import choose
 
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -113,10 +121,19 @@ def test_no_threshold_beats_the_oracle(make_outcomes, tensor) -> None:
 def test_default_thresholds_reach_every_decision(make_outcomes, tensor) -> None:
     cost, quality, match = tensor
     reference = cost.shape[1] - 1
-    curve = sweep(match, cost, make_outcomes(cost, quality))
-    assert (np.diff(curve.thresholds) > 0).all()
+    thresholds, choices = decide(match, cost, make_outcomes(cost, quality))
+    assert (np.diff(thresholds) > 0).all()
     everything = {tuple(choose(match, cost, reference, t)) for t in np.linspace(0, 1.1, 45)}
-    assert {tuple(choice) for choice in curve.choices} == everything
+    assert {tuple(choice) for choice in choices} == everything
+
+
+@given(tensors)
+def test_all_thresholds_at_once_are_the_paper_s_rule_at_each(make_outcomes, tensor) -> None:
+    cost, quality, match = tensor
+    steps = [0, 0.25, 0.5, 0.75, 1, ALWAYS_REFERENCE]
+    _, choices = decide(match, cost, make_outcomes(cost, quality), steps)
+    for step, chosen in zip(steps, choices, strict=True):
+        assert chosen.tolist() == choose(match, cost, cost.shape[1] - 1, step).tolist()
 
 
 def test_the_ends_are_the_cheapest_arm_and_the_reference(make_outcomes) -> None:
@@ -124,10 +141,11 @@ def test_the_ends_are_the_cheapest_arm_and_the_reference(make_outcomes) -> None:
     match = rng.random((300, 4))
     outcomes = make_outcomes(rng.random((300, 4)) + [0, 1, 2, 3], rng.random((300, 4)))
     curve = sweep(match, outcomes.cost, outcomes)
+    _, choices = decide(match, outcomes.cost, outcomes)
     assert len(curve.thresholds) < 510 < np.unique(match).size
     assert (curve.thresholds[0], curve.thresholds[-1]) == (0, ALWAYS_REFERENCE)
-    assert set(curve.choices[0]) == {0}
-    assert set(curve.choices[-1]) == {3}
+    assert set(choices[0]) == {0}
+    assert set(choices[-1]) == {3}
     assert curve.cost[-1] == pytest.approx(outcomes.cost[:, 3].mean())
     assert curve.quality[0] == pytest.approx(outcomes.quality[:, 0].mean())
 
@@ -136,7 +154,6 @@ def test_decisions_rest_on_estimates_and_pay_what_happened(make_outcomes) -> Non
     estimated = np.array([[1.0, 2, 9]])
     outcomes = make_outcomes([[5.0, 1, 9]], [[0.1, 0.2, 0.9]])
     curve = sweep(np.ones((1, 3)), estimated, outcomes, [0.5])
-    assert curve.choices.tolist() == [[0]]
     assert (curve.cost.tolist(), curve.quality.tolist()) == ([5.0], [0.1])
 
 
@@ -151,7 +168,7 @@ def test_given_thresholds_are_played_in_order(make_outcomes) -> None:
 def test_between_two_thresholds_lies_their_mix_and_no_hull() -> None:
     quality = np.array([0.4, 0.8, 0.5, 0.7, 0.9])
     cost = np.array([1.0, 2, 4, 4, 6])
-    curve = Curve(np.arange(5.0), cost[::-1], quality[::-1], np.zeros((5, 1), dtype=np.intp))
+    curve = Curve(np.arange(5.0), cost[::-1, None], quality[::-1, None])
     assert curve.at([1, 1.5, 2, 3, 4, 5]) == pytest.approx([0.4, 0.6, 0.8, 0.7, 0.6, 0.75])
     assert curve.at(7.0) == pytest.approx(0.9)
     assert np.isnan(curve.at(0.5))
