@@ -29,7 +29,7 @@ from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
-from bestroute.routers.base import Router
+from bestroute.routers.base import Floats, Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 
@@ -315,9 +315,16 @@ class BestRoute:
             reasons = "; ".join(sorted(set(excluded.values())))
             raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
         self._warn_of_other_sampling(request)
-        match, lengths = self._predict(request, policy, arms)
+        match, lengths, quality = self._predict(request, policy, arms)
         costs = {arm: self._cost(arm, request, lengths.get(arm)) for arm in self.pool.arms}
-        state = State(arms=arms, reference=self.pool.reference_arm, costs=costs, match=match)
+        state = State(
+            arms=arms,
+            reference=self.pool.reference_arm,
+            costs=costs,
+            match=match,
+            quality=quality,
+            query=request.query,
+        )
         first = policy.next(state)
         if isinstance(first, Accept):
             raise NoEligibleArmError(f"{policy.name} has nothing to draw: {first.reason}")
@@ -337,17 +344,19 @@ class BestRoute:
 
     def _predict(
         self, request: Request, policy: Policy, arms: Sequence[Arm]
-    ) -> tuple[dict[Arm, float], dict[Arm, float]]:
-        """Match probability and, where predicted, output length of every eligible arm."""
+    ) -> tuple[dict[Arm, float], dict[Arm, float], dict[Arm, float]]:
+        """Match probability of every eligible arm; output length and quality where predicted."""
         if self.router is None or not policy.needs_router:
-            return {}, {}
+            return {}, {}, {}
         prediction = self.router.predict([request.query])
         columns = {arm: prediction.arms.index(arm) for arm in arms}
-        match = {arm: float(prediction.match[0, column]) for arm, column in columns.items()}
-        if prediction.output_tokens is None:
-            return match, {}
-        tokens = prediction.output_tokens[0]
-        return match, {arm: float(tokens[column]) for arm, column in columns.items()}
+
+        def first(values: Floats | None) -> dict[Arm, float]:
+            if values is None:
+                return {}
+            return {arm: float(values[0, column]) for arm, column in columns.items()}
+
+        return first(prediction.match), first(prediction.output_tokens), first(prediction.quality)
 
     def _cost(self, arm: Arm, request: Request, output_tokens: float | None) -> float:
         try:

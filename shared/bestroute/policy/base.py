@@ -78,6 +78,8 @@ class State:
         reference: The reference with n = 1 (it may be absent from `arms`).
         costs: Estimated cost of every arm in $; NaN where no price is known.
         match: Match probability of every arm; empty without a router.
+        quality: Expected quality of every arm; empty where no router predicts it.
+        query: The text that a router reads.
         samples: Samples seen so far, by model, in the order drawn.
         agreement: Highest share of samples that agree, by model.
         failed: Models whose last draw brought nothing.
@@ -88,6 +90,8 @@ class State:
     reference: Arm
     costs: Mapping[Arm, float]
     match: Mapping[Arm, float] = field(default_factory=dict)
+    quality: Mapping[Arm, float] = field(default_factory=dict)
+    query: str = ""
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
