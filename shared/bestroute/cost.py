@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bestroute import catalog
@@ -86,10 +88,42 @@ class CostModel:
             MissingPriceError: The model has no price.
         """
         expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
+        per_prompt_token, per_output_token = self.rates(arm)
+        prompt_tokens = self.prompt_tokens(arm.model, prompt)
+        return per_prompt_token * prompt_tokens + per_output_token * expected
+
+    def estimates(
+        self, arms: Sequence[Arm], characters: ArrayLike, output_tokens: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Estimated costs of many prompts at once [Q, A] in $, as `estimate` gives them.
+
+        Args:
+            arms: A arms.
+            characters: Lengths of the prompts [Q].
+            output_tokens: Expected completion tokens of one sample [Q, A]; NaN takes the mean of
+                the model.
+
+        Raises:
+            MissingPriceError: A model has no price.
+        """
+        stats = [self.stats.get(arm.model, TokenStats()) for arm in arms]
+        base, ratio, mean = np.array(
+            [(each.prompt_base, each.prompt_ratio, each.output_tokens) for each in stats]
+        ).T
+        per_prompt_token, per_output_token = np.array([self.rates(arm) for arm in arms]).T
+        prompt_tokens = (base + np.asarray(characters)[:, None] * ratio).clip(0)
+        expected = np.where(np.isnan(output_tokens), mean, output_tokens)
+        return np.asarray(per_prompt_token * prompt_tokens + per_output_token * expected)
+
+    def rates(self, arm: Arm) -> tuple[float, float]:
+        """What one more prompt token, and one more completion token a sample, cost an arm in $.
+
+        Raises:
+            MissingPriceError: The model has no price.
+        """
+        price = self.price(arm.model)
         calls = -(-arm.n // self._native_n(arm.model))
-        return self.price(arm.model).cost(
-            calls * self.prompt_tokens(arm.model, prompt), arm.n * expected
-        )
+        return price.cost(calls, 0), price.cost(0, arm.n)
 
     def _native_n(self, model: str) -> int:
         """Choices of one call, which bills the prompt once."""

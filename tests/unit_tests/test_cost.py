@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,22 @@ def test_the_prompt_is_billed_once_a_call_and_the_output_n_times(
     calls = math.ceil(n / limit) if native else n
     expected = calls * (3 + prompt / 2) * price[0] + n * output * price[1]
     assert model.estimate(Arm("small", n), "x" * prompt) == pytest.approx(expected / 1e6)
+
+
+@given(
+    st.lists(st.integers(0, 5_000), min_size=1, max_size=4),
+    st.lists(st.one_of(st.just(math.nan), st.floats(0, 5_000)), min_size=3, max_size=3),
+)
+def test_many_prompts_cost_what_each_costs(lengths: list[int], expected: list[float]) -> None:
+    members = pool(price={"input": 2, "output": 3}, native_n=True, max_native_n=2)
+    model = CostModel(members, {"small": TokenStats(prompt_base=-9, output_tokens=11)})
+    arms = [Arm("small", n) for n in (1, 2, 3)]
+    found = model.estimates(arms, lengths, np.array([expected] * len(lengths)))
+    for row, length in zip(found, lengths, strict=True):
+        for cost, arm, tokens in zip(row, arms, expected, strict=True):
+            known = None if math.isnan(tokens) else tokens
+            one = model.estimate(arm, "x" * length, output_tokens=known)
+            assert cost == pytest.approx(one)
 
 
 def test_a_router_s_word_on_the_length_wins() -> None:

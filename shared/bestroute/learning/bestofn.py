@@ -47,22 +47,22 @@ def selection_weights(scores: Floats, n: int) -> Floats:
     """Probability that each sample is kept, for scores that do not depend on the set drawn.
 
     Args:
-        scores: One score a sample [N], higher is better; equal scores share evenly.
+        scores: One score a sample [..., N], higher is better; equal scores share evenly.
         n: Samples drawn without replacement.
 
     Returns:
-        Weights [N] in the order of `scores`.
+        Weights [..., N] in the order of `scores`.
 
     Raises:
         DataError: n is out of range, or a score is NaN.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if np.isnan(scores).any():
-        raise DataError(f"scores hold NaN: {scores.tolist()}")
-    ranks = rank_weights(len(scores), n)
-    _, place, ties = np.unique(-scores, return_inverse=True, return_counts=True)
-    shares = np.bincount(np.sort(place), weights=ranks) / ties
-    return np.asarray(shares[place], dtype=np.float64)
+        raise DataError("scores hold NaN")
+    up_to = np.concatenate([[0.0], np.cumsum(rank_weights(scores.shape[-1], n))])
+    better = (scores[..., None, :] > scores[..., :, None]).sum(axis=-1)
+    tied = (scores[..., None, :] == scores[..., :, None]).sum(axis=-1)
+    return np.asarray((up_to[better + tied] - up_to[better]) / tied, dtype=np.float64)
 
 
 def agreement_weights(answers: NDArray[np.integer], n: int) -> Floats:
@@ -73,57 +73,58 @@ def agreement_weights(answers: NDArray[np.integer], n: int) -> Floats:
     order each is first equally often. The sum runs over answer-count vectors.
 
     Args:
-        answers: One answer code a sample [N]: equal codes agree, `NO_ANSWER` with nothing.
+        answers: One answer code a sample [..., N]: equal codes agree, `NO_ANSWER` with nothing.
         n: Samples drawn without replacement.
 
     Returns:
-        Weights [N] in the order of `answers`.
+        Weights [..., N] in the order of `answers`.
 
     Raises:
         DataError: n is out of range.
     """
     answers = np.asarray(answers)
-    _check_draw(len(answers), n)
-    silent = answers == NO_ANSWER
-    weights = np.full(len(answers), comb(int(silent.sum()), n) / comb(len(answers), n))
-    weights[silent] /= max(silent.sum(), 1)
-    if not silent.all():
-        _, place, counts = np.unique(answers[~silent], return_inverse=True, return_counts=True)
-        order = np.argsort(counts)  # the probabilities depend on the counts alone: cache by them
-        wins = np.empty(len(counts))
-        wins[order] = _winning(tuple(counts[order].tolist()), int(silent.sum()), n)
-        weights[~silent] = (wins / counts)[place]
-    return weights
+    total = answers.shape[-1]
+    _check_draw(total, n)
+    support = (answers[..., None, :] == answers[..., :, None]).sum(axis=-1)
+    support[answers == NO_ANSWER] = 0
+    # The weights depend on how many agree with whom alone: few patterns, many samples.
+    sorted_support = np.sort(support, axis=-1).reshape(-1, total)
+    patterns, which = np.unique(sorted_support, axis=0, return_inverse=True)
+    kept = np.array([_kept(tuple(pattern))[n] for pattern in patterns.tolist()])
+    return np.asarray(kept[which.reshape(support.shape[:-1])[..., None], support])
 
 
-@lru_cache(maxsize=65536)
-def _winning(counts: tuple[int, ...], silent: int, n: int) -> tuple[float, ...]:
-    """Probability that each answer wins a draw of n, given how many samples give it."""
-    draws = comb(sum(counts) + silent, n)
-    wins = []
-    for index, count in enumerate(counts):
-        others = counts[:index] + counts[index + 1 :]
-        ways = 0.0
-        for top in range(1, min(count, n) + 1):
-            rivals = _rivals(others, silent, top, n - top)
-            ways += comb(count, top) * float(rivals @ (1 / np.arange(1, len(rivals) + 1)))
-        wins.append(ways / draws)
-    return tuple(wins)
+@lru_cache(maxsize=8192)
+def _kept(support: tuple[int, ...]) -> Floats:
+    """Probability that a sample is kept [n, how many samples give its answer]."""
+    total, silent = len(support), support.count(0)
+    answers = [c for c in sorted(set(support)) if c for _ in range(support.count(c) // c)]
+    ways = np.zeros((total + 1, total + 1))
+    ways[:, 0] = [comb(silent, n) / max(silent, 1) for n in range(total + 1)]
+    for count in set(answers):
+        others = answers.copy()
+        others.remove(count)
+        for top in range(1, count + 1):
+            rivals = _rivals(others, silent, top)
+            shared = rivals @ (1 / np.arange(1, rivals.shape[1] + 1))
+            ways[top : top + len(shared), count] += comb(count, top) / count * shared
+    draws = np.array([[comb(total, n)] for n in range(total + 1)], dtype=np.float64)
+    return np.asarray(ways / draws)
 
 
-def _rivals(others: tuple[int, ...], silent: int, top: int, drawn: int) -> Floats:
-    """Ways to draw so many from the other answers, none above `top`, by how many reach it."""
-    ways = np.zeros((drawn + 1, len(others) + 1))
-    ways[:, 0] = [comb(silent, k) for k in range(drawn + 1)]
-    for count in others:
+def _rivals(others: list[int], silent: int, top: int) -> Floats:
+    """Ways to draw from the other answers, none above `top` [drawn, how many reach it]."""
+    able = [count for count in others if count >= top]
+    free = silent + sum(count for count in others if count < top)
+    size = free + top * len(able) + 1
+    ways = np.zeros((size, len(able) + 1))
+    ways[:, 0] = [comb(free, drawn) for drawn in range(size)]
+    for count in able:
         before, ways = ways, np.zeros_like(ways)
-        for k in range(min(count, top, drawn) + 1):
-            reached = before[: drawn + 1 - k] * comb(count, k)
-            if k == top:
-                ways[k:, 1:] += reached[:, :-1]
-            else:
-                ways[k:] += reached
-    return np.asarray(ways[drawn], dtype=np.float64)
+        for drawn in range(top):
+            ways[drawn:] += before[: size - drawn] * comb(count, drawn)
+        ways[top:, 1:] += before[: size - top, :-1] * comb(count, top)
+    return ways
 
 
 @dataclass(frozen=True)
@@ -190,52 +191,62 @@ def subset_weights(
     return SubsetWeights(weights, np.sqrt((second / drawn - weights**2).clip(0) / (drawn - 1)))
 
 
-def expected_quality(weights: Floats, oracle: Floats) -> float:
-    """Expected oracle score of the sample that is kept: sum of w(r) x o_r over [N]."""
-    return float(weights @ oracle)
+def expected_quality(weights: Floats, oracle: Floats) -> Floats:
+    """Expected oracle score of the sample that is kept: sum of w(r) x o_r over [..., N]."""
+    return np.asarray((weights * oracle).sum(axis=-1), dtype=np.float64)
 
 
 def match_probability(
     weights: Floats, oracle: Floats, reference_oracle: Floats, margin: float = 0.0
-) -> float:
+) -> Floats:
     """Probability that the kept sample is at least as good as one sample of the reference.
 
     sum_r w(r) x (1/M) x sum_j 1[o_r >= o_ref,j - margin], the two models' samples independent
     (arXiv 2506.22716, section 3).
 
     Args:
-        weights: Weights [N].
-        oracle: Oracle scores [N] of the same samples.
-        reference_oracle: Oracle scores [M] of the reference's samples.
+        weights: Weights [..., N].
+        oracle: Oracle scores [..., N] of the same samples.
+        reference_oracle: Oracle scores [..., M] of the reference's samples.
         margin: How much worse still counts as a match, in units of the oracle score.
+
+    Returns:
+        Match probabilities [...].
     """
-    wins = np.asarray(oracle)[:, None] >= np.asarray(reference_oracle)[None, :] - margin
-    return min(1.0, float(weights @ wins.mean(axis=1)))  # rounding may exceed 1 by one ulp
+    oracle, reference_oracle = np.asarray(oracle), np.asarray(reference_oracle)
+    wins = oracle[..., :, None] >= reference_oracle[..., None, :] - margin
+    return _probability((weights * wins.mean(axis=-1)).sum(axis=-1))
 
 
 def self_match_probability(
     weights_of: Callable[[Indices], Floats], oracle: Floats, margin: float = 0.0
-) -> float:
+) -> Floats:
     """Match probability of the reference's own best-of-n, n > 1.
 
     Each draw is paired only with samples outside it. Seen from the sample left outside, that is
     a draw from the other M - 1, each equally often; so it needs M >= n + 1.
 
     Args:
-        weights_of: Takes indices of the M - 1 samples to draw from, returns their weights.
-        oracle: Oracle scores [M] of the reference's samples.
+        weights_of: Takes, for each sample left outside, the indices of those to draw from
+            [M, M - 1]; returns their weights [..., M, M - 1].
+        oracle: Oracle scores [..., M] of the reference's samples.
         margin: How much worse still counts as a match, in units of the oracle score.
+
+    Returns:
+        Match probabilities [...].
 
     Raises:
         DataError: Raised by `weights_of` when fewer than n samples are left to draw from.
     """
-    everyone = np.arange(len(oracle))
-    pairs = [
-        match_probability(weights_of(rest), oracle[rest], oracle[[outside]], margin)
-        for outside in everyone
-        for rest in [np.delete(everyone, outside)]
-    ]
-    return float(np.mean(pairs))
+    everyone = np.arange(oracle.shape[-1])
+    rest = np.array([np.delete(everyone, outside) for outside in everyone], dtype=np.intp)
+    wins = oracle[..., rest] >= oracle[..., :, None] - margin
+    return _probability((weights_of(rest) * wins).sum(axis=-1).mean(axis=-1))
+
+
+def _probability(value: Floats) -> Floats:
+    """A sum of probabilities, without the last digits that rounding may add or take."""
+    return np.asarray(np.where(np.isclose(value, 1, rtol=0, atol=1e-12), 1.0, value))
 
 
 def _check_draw(total: int, n: int) -> None:

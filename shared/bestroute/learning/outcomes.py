@@ -116,22 +116,33 @@ class Outcomes:
         sets = SampleSets(table, needed, agreement=agreement, proxy=proxy)
         if not len(sets):
             raise DataError(f"the table holds no sample of {', '.join(needed)}")
-        queries, cells = [], []
-        for query, samples in sets:
-            queries.append(query)
-            cells.append([_worth(arm, samples, pool.reference_arm, margin) for arm in pool.arms])
+        match, quality, prompt_tokens, output_tokens = np.empty((4, len(sets), len(pool.arms)))
+        done = 0
+        for rows, samples in sets:
+            for column, arm in enumerate(pool.arms):
+                own, reference = samples[arm.model], samples[pool.reference.name]
+                weights = own.weights(arm.n)
+                quality[rows, column] = expected_quality(weights, own.oracle)
+                match[rows, column] = (
+                    _self_match(arm.n, own, margin)
+                    if own is reference
+                    else match_probability(weights, own.oracle, reference.oracle, margin)
+                )
+                prompt_tokens[rows, column] = own.prompt_tokens
+                output_tokens[rows, column] = own.completion_tokens
+            done += len(rows)
             if progress is not None:
-                progress(len(queries), len(sets))
-        match, quality, prompt_tokens, output_tokens = np.moveaxis(np.array(cells), -1, 0)
-        per_prompt_token, per_output_token = _token_prices(pool)
+                progress(done, len(sets))
+        prices = CostModel(pool)
+        per_prompt_token, per_output_token = np.array([prices.rates(arm) for arm in pool.arms]).T
         return cls(
             arms=pool.arms,
             reference=pool.reference_arm,
-            query_ids=tuple(query.query_id for query in queries),
-            queries=tuple(query.query for query in queries),
-            prompts=tuple(query.prompt for query in queries),
-            tasks=tuple(query.task for query in queries),
-            splits=tuple(query.split for query in queries),
+            query_ids=tuple(query.query_id for query in sets.queries),
+            queries=tuple(query.query for query in sets.queries),
+            prompts=tuple(query.prompt for query in sets.queries),
+            tasks=tuple(query.task for query in sets.queries),
+            splits=tuple(query.split for query in sets.queries),
             match=match,
             quality=quality,
             cost=prompt_tokens * per_prompt_token + output_tokens * per_output_token,
@@ -193,48 +204,17 @@ class Outcomes:
             if prediction.arms != self.arms or prediction.output_tokens.shape != tokens.shape:
                 raise PoolMismatchError("the prediction is not on these queries and arms")
             tokens = prediction.output_tokens
-        return np.array(
-            [
-                [
-                    cost_model.estimate(
-                        arm, prompt, output_tokens=None if np.isnan(expected) else float(expected)
-                    )
-                    for arm, expected in zip(self.arms, row, strict=True)
-                ]
-                for prompt, row in zip(self.prompts, tokens, strict=True)
-            ]
-        )
+        return cost_model.estimates(self.arms, [len(prompt) for prompt in self.prompts], tokens)
 
 
 _ROWS = ("query_ids", "queries", "prompts", "tasks", "splits")
 _GRIDS = ("match", "quality", "cost", "prompt_tokens", "output_tokens")
 
 
-def _worth(
-    arm: Arm, samples: dict[str, SampleSet], reference: Arm, margin: float
-) -> tuple[float, float, float, float]:
-    """Match probability, expected quality, prompt and completion tokens of one arm."""
-    own = samples[arm.model]
-    weights = own.weights(arm.n)
-    if arm == reference:
-        match = 1.0
-    elif arm.model == reference.model:
-        match = self_match_probability(partial(own.weights, arm.n), own.oracle, margin)
-    else:
-        match = match_probability(weights, own.oracle, samples[reference.model].oracle, margin)
-    quality = expected_quality(weights, own.oracle)
-    return match, quality, own.prompt_tokens, own.completion_tokens
-
-
-def _token_prices(pool: ModelPool) -> tuple[Floats, Floats]:
-    """What one prompt token and one completion token add to the cost of every arm [A], in $."""
-    one = {m.name: TokenStats(prompt_base=1, prompt_ratio=0, output_tokens=0) for m in pool.models}
-    none = {name: stats.model_copy(update={"prompt_base": 0.0}) for name, stats in one.items()}
-    prompt, output = CostModel(pool, one), CostModel(pool, none)
-    return (
-        np.array([prompt.estimate(arm, "") for arm in pool.arms]),
-        np.array([output.estimate(arm, "", output_tokens=1) for arm in pool.arms]),
-    )
+def _self_match(n: int, reference: SampleSet, margin: float) -> Floats | float:
+    if n == 1:
+        return 1.0  # by definition
+    return self_match_probability(partial(reference.weights, n), reference.oracle, margin)
 
 
 def _fit_line(characters: Floats, tokens: Floats) -> tuple[float, float]:

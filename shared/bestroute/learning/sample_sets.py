@@ -1,9 +1,9 @@
-"""Sample sets: what one model answered to one query, read from the samples table."""
+"""Sample sets: what each model answered to each query, read from the samples table."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 Extract = Callable[[str], Hashable | None]
 """Response text -> its answer; `None` or an empty text where it gives none."""
 
-_COLUMNS = (
-    "query_id", "query", "messages", "task", "split", "model", "sample",
-    "prompt_tokens", "completion_tokens", "oracle_score",
-)  # fmt: skip
+_ASKED = ("query", "messages", "task", "split")
+_TOGETHER = 256
+"""Queries worked on at once: enough to be fast, few enough for memory and for progress."""
 
 
 @dataclass(frozen=True)
@@ -50,41 +49,46 @@ class Asked:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """The N samples of one model on one query.
+    """The N samples of one model on each of G queries, in the order of their numbers.
 
     Attributes:
-        oracle: Oracle scores [N].
-        prompt_tokens, completion_tokens: Mean tokens of one sample.
-        scores: Proxy scores [N], where samples are kept by them.
-        answers: Answer codes [N], where samples are kept by agreement.
+        oracle: Oracle scores [G, N].
+        prompt_tokens, completion_tokens: Mean tokens of one sample [G].
+        scores: Proxy scores [G, N], where samples are kept by them.
+        answers: Answer codes [G, N], where samples are kept by agreement.
     """
 
     oracle: Floats
-    prompt_tokens: float
-    completion_tokens: float
+    prompt_tokens: Floats
+    completion_tokens: Floats
     scores: Floats | None = None
     answers: NDArray[np.intp] | None = None
 
-    def __len__(self) -> int:
-        """Number of samples N."""
-        return len(self.oracle)
-
     def weights(self, n: int, among: Indices | None = None) -> Floats:
-        """Probability that each sample is kept by best-of-n, drawn among these or all [N].
+        """Probability that each sample is kept by best-of-n.
+
+        Args:
+            n: Samples drawn without replacement.
+            among: The samples drawn from [..., K]; by default all N.
+
+        Returns:
+            Weights [G, N], or [G, ..., K].
 
         Raises:
             DataError: There are fewer than n to draw from.
         """
         if among is None:
-            among = np.arange(len(self))
+            among = np.arange(self.oracle.shape[1])
         if self.answers is not None:
-            return agreement_weights(self.answers[among], n)
-        scores = np.zeros(len(self)) if self.scores is None else self.scores
-        return selection_weights(scores[among], n)
+            return agreement_weights(self.answers[:, among], n)
+        scores = np.zeros_like(self.oracle) if self.scores is None else self.scores
+        return selection_weights(scores[:, among], n)
 
 
 class SampleSets:
-    """A samples table by query and model: iterates over (query, its samples by model).
+    """A samples table by query and model: iterates over (queries, their samples by model).
+
+    Queries that have equally many samples of each model come together, some hundreds at once.
 
     Args:
         table: Samples table; models that are not needed are ignored.
@@ -92,10 +96,13 @@ class SampleSets:
         agreement: Keep samples by agreement of these answers ...
         proxy: ... or else by this column; not read for models that need one sample only.
 
+    Attributes:
+        queries: All queries, in the order of the table; what is iterated over are indices of
+            these [G].
+
     Raises:
-        DataError: While iterating: a sample is missing or recorded twice, a score or a token
-            count is missing or not finite, or a query changes within the table. Names the query
-            and the model.
+        DataError: A sample is missing or recorded twice, a score or a token count is missing or
+            not finite, or a query changes within the table. Names the query and the model.
     """
 
     def __init__(
@@ -106,75 +113,130 @@ class SampleSets:
         agreement: Extract | None = None,
         proxy: str = "proxy_score",
     ) -> None:
-        columns = {*_COLUMNS, *(("response",) if agreement else (proxy,))}
-        absent: list[Any] = [None] * table.num_rows
-        self._columns: dict[str, list[Any]] = dict.fromkeys(columns, absent)
-        self._columns |= table.select([c for c in table.column_names if c in columns]).to_pydict()
-        self._needed = needed
+        self._models = tuple(needed)
+        self._chosen = np.array([count > 1 for count in needed.values()], dtype=bool)
         self._agreement = agreement
-        self._proxy = proxy
-        self._rows = self._group()
+        names, models = _codes(table, "model")
+        wanted = [self._models.index(name) if name in needed else -1 for name in names]
+        model = np.array([*wanted, -1], dtype=np.intp)[models]
+        rows = np.flatnonzero(model >= 0)
+        self._ids, query = _codes(table.select(["query_id"]).take(rows), "query_id")
+        sample = _numbers(table, "sample")[rows]
+        order = np.lexsort((sample, model[rows], query))
+        self._rows, self._query, self._model = rows[order], query[order], model[rows][order]
+        self._table = table
+        self._check_counts(needed, sample[order])
+        self.queries = self._asked()
+        self._oracle = self._finite("oracle_score")
+        self._prompt_tokens = self._finite("prompt_tokens")
+        self._completion_tokens = self._finite("completion_tokens")
+        self._scores = None if agreement else self._finite(proxy, self._chosen[self._model])
 
     def __len__(self) -> int:
         """Number of queries."""
-        return len(self._rows)
+        return len(self._ids)
 
-    def __iter__(self) -> Iterator[tuple[Asked, dict[str, SampleSet]]]:
-        """Queries in the order of the table."""
-        for query_id, rows in self._rows.items():
-            asked = self._asked(query_id, [row for group in rows.values() for row in group])
-            yield asked, {m: self._sample_set(query_id, m, rows.get(m, [])) for m in self._needed}
+    def __iter__(self) -> Iterator[tuple[Indices, dict[str, SampleSet]]]:
+        """Groups of queries in which every model has equally many samples."""
+        shapes, which = np.unique(self._counts, axis=0, return_inverse=True)
+        starts = np.concatenate([[0], self._counts.ravel().cumsum()[:-1]])
+        starts = starts.reshape(self._counts.shape)
+        for shape, counts in enumerate(shapes):
+            alike = np.flatnonzero(which.reshape(-1) == shape)
+            for start in range(0, len(alike), _TOGETHER):
+                group = alike[start : start + _TOGETHER]
+                yield (
+                    group,
+                    {
+                        model: self._sample_set(
+                            starts[group, code][:, None] + np.arange(counts[code]),
+                            chosen=bool(self._chosen[code]),
+                        )
+                        for code, model in enumerate(self._models)
+                    },
+                )
 
-    def _group(self) -> dict[str, dict[str, list[int]]]:
-        rows: dict[str, dict[str, list[int]]] = {}
-        keys = zip(self._columns["query_id"], self._columns["model"], strict=True)
-        for row, (query_id, model) in enumerate(keys):
-            if model in self._needed:
-                rows.setdefault(query_id, {}).setdefault(model, []).append(row)
-        return rows
-
-    def _asked(self, query_id: str, rows: Sequence[int]) -> Asked:
-        for column in ("query", "messages", "task", "split"):
-            said = {self._columns[column][row] for row in rows}
-            if len(said) > 1:
-                raise DataError(f"query {query_id!r}: {column} is not the same on all its rows")
-        query, messages, task, split = (
-            self._columns[column][rows[0]] for column in ("query", "messages", "task", "split")
-        )
-        prompt = query if messages is None else _prompt(query_id, messages)
-        return Asked(query_id, query, prompt, task or "", split or "")
-
-    def _sample_set(self, query_id: str, model: str, rows: Sequence[int]) -> SampleSet:
-        where = f"query {query_id!r}, model {model!r}"
-        if len(rows) < self._needed[model]:
-            raise DataError(f"{where}: {len(rows)} samples, {self._needed[model]} are needed")
-        if len({self._columns["sample"][row] for row in rows}) < len(rows):
-            raise DataError(f"{where}: a sample is recorded twice")
-        chosen = self._needed[model] > 1
+    def _sample_set(self, places: Indices, *, chosen: bool) -> SampleSet:
         return SampleSet(
-            oracle=self._numbers("oracle_score", rows, where),
-            prompt_tokens=float(self._numbers("prompt_tokens", rows, where).mean()),
-            completion_tokens=float(self._numbers("completion_tokens", rows, where).mean()),
-            scores=self._numbers(self._proxy, rows, where)
-            if chosen and self._agreement is None
-            else None,
-            answers=self._answers(rows) if chosen and self._agreement else None,
+            oracle=self._oracle[places],
+            prompt_tokens=self._prompt_tokens[places].mean(axis=1),
+            completion_tokens=self._completion_tokens[places].mean(axis=1),
+            scores=self._scores[places] if chosen and self._scores is not None else None,
+            answers=self._answers(places) if chosen and self._agreement else None,
         )
 
-    def _numbers(self, column: str, rows: Sequence[int], where: str) -> Floats:
-        numbers = np.array([self._columns[column][row] for row in rows], dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise DataError(f"{where}: {column} is missing or not finite")
+    def _answers(self, places: Indices) -> NDArray[np.intp]:
+        assert self._agreement is not None
+        texts = self._table["response"].take(self._rows[places.ravel()]).to_pylist()
+        answer = {text: self._agreement(text) for text in set(texts)}
+        codes: dict[Hashable, int] = {None: NO_ANSWER, "": NO_ANSWER}
+        found = [codes.setdefault(answer[text], len(codes)) for text in texts]
+        return np.array(found, dtype=np.intp).reshape(places.shape)
+
+    def _check_counts(self, needed: Mapping[str, int], sample: Floats) -> None:
+        cell = self._query * len(self._models) + self._model
+        counts = np.bincount(cell, minlength=len(self._ids) * len(self._models))
+        self._counts = counts.reshape(len(self._ids), len(self._models))
+        for query, model in np.argwhere(self._counts < list(needed.values()))[:1]:
+            name = self._models[model]
+            raise DataError(
+                f"query {self._ids[query]!r}, model {name!r}: "
+                f"{self._counts[query, model]} samples, {needed[name]} are needed"
+            )
+        twice = (np.diff(cell) == 0) & (np.diff(sample) == 0)
+        for place in np.flatnonzero(twice)[:1]:
+            raise DataError(f"{self._where(place)}: a sample is recorded twice")
+
+    def _asked(self) -> tuple[Asked, ...]:
+        first = np.searchsorted(self._query, np.arange(len(self._ids)))
+        said: dict[str, list[Any]] = {}
+        for column in _ASKED:
+            if column not in self._table.column_names:
+                said[column] = [None] * len(first)
+                continue
+            values, codes = _codes(self._table, column)
+            codes = codes[self._rows]
+            for place in np.flatnonzero(codes != codes[first][self._query])[:1]:
+                query_id = self._ids[self._query[place]]
+                raise DataError(f"query {query_id!r}: {column} is not the same on all its rows")
+            said[column] = [values[code] if code >= 0 else None for code in codes[first]]
+        return tuple(
+            Asked(
+                query_id=query_id,
+                query=query,
+                prompt=query if messages is None else _prompt(query_id, messages),
+                task=task or "",
+                split=split or "",
+            )
+            for query_id, query, messages, task, split in zip(
+                self._ids, *(said[column] for column in _ASKED), strict=True
+            )
+        )
+
+    def _finite(self, column: str, read: NDArray[np.bool_] | None = None) -> Floats:
+        """A column, row by row in sorted order; where it is not read it may be anything."""
+        numbers = _numbers(self._table, column)[self._rows]
+        bad = ~np.isfinite(numbers) if read is None else ~np.isfinite(numbers) & read
+        for place in np.flatnonzero(bad)[:1]:
+            raise DataError(f"{self._where(place)}: {column} is missing or not finite")
         return numbers
 
-    def _answers(self, rows: Sequence[int]) -> NDArray[np.intp]:
-        assert self._agreement is not None
-        codes: dict[Hashable, int] = {}
-        answers = [self._agreement(self._columns["response"][row]) for row in rows]
-        return np.array(
-            [NO_ANSWER if a in (None, "") else codes.setdefault(a, len(codes)) for a in answers],
-            dtype=np.intp,
-        )
+    def _where(self, place: int) -> str:
+        query_id, model = self._ids[self._query[place]], self._models[self._model[place]]
+        return f"query {query_id!r}, model {model!r}"
+
+
+def _codes(table: pa.Table, column: str) -> tuple[list[Any], Indices]:
+    """Distinct values in the order in which they appear, and each row's; -1 where it is null."""
+    encoded = table[column].combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.fill_null(-1).to_numpy().astype(np.intp)
+
+
+def _numbers(table: pa.Table, column: str) -> Floats:
+    """A column as floats, NaN where there is none."""
+    if column not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    return np.asarray(table[column].to_numpy(), dtype=np.float64)
 
 
 def _prompt(query_id: str, messages: str) -> str:

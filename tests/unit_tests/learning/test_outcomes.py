@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import DataError, PoolMismatchError
@@ -92,6 +95,75 @@ def test_agreement_looks_at_the_whole_draw() -> None:
     # big:2 draws {a, a} against b, or twice {a, b}, a coin, against a
     assert found.quality[0, 3:] == pytest.approx([2 / 3, (1 + 0.5 + 0.5) / 3])
     assert found.match[0, 4] == pytest.approx((1 + 0.5 + 0.5) / 3)
+
+
+Sample = tuple[float, float, str]
+"""Oracle score, proxy score, answer."""
+
+
+def brute(
+    drawn: list[Sample], reference: list[Sample], n: int, score: Any, margin: float
+) -> tuple[float, float]:
+    """Quality and match of best-of-n, drawing in every order and keeping the first best.
+
+    The reference's own draws meet only its samples outside them.
+    """
+    kept, wins = [], []
+    for order in permutations(range(len(drawn)), n):
+        best = max(order, key=lambda i: score(drawn[i], [drawn[j] for j in order]))
+        kept.append(drawn[best][0])
+        others = [
+            other[0]
+            for j, other in enumerate(reference)
+            if reference is not drawn or j not in order
+        ]
+        wins += [drawn[best][0] >= other - margin for other in others]
+    return float(np.mean(kept)), float(np.mean(wins))
+
+
+def by_proxy(own: Sample, drawn: list[Sample]) -> float:
+    return own[1]
+
+
+def by_agreement(own: Sample, drawn: list[Sample]) -> float:
+    return 0.0 if not own[2] else [other[2] for other in drawn].count(own[2]) / len(drawn)
+
+
+some_samples = st.tuples(
+    st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.1, 0.2, 0.3]), st.sampled_from(["", *"ab"])
+)
+some_query = st.tuples(
+    st.lists(some_samples, min_size=3, max_size=5), st.lists(some_samples, min_size=3, max_size=5)
+)
+
+
+@given(st.lists(some_query, min_size=1, max_size=3), st.sampled_from([0.0, 0.5]), st.booleans())
+def test_every_arm_is_worth_what_drawing_in_every_order_gives(
+    queries: list[tuple[list[Sample], list[Sample]]], margin: float, agree: bool
+) -> None:
+    records = [
+        {
+            **rows(f"q{number}")[0],
+            "model": model,
+            "sample": sample,
+            "response": answer,
+            "oracle_score": oracle,
+            "proxy_score": proxy,
+        }
+        for number, both in enumerate(queries)
+        for model, drawn in zip(("small", "big"), both, strict=True)
+        for sample, (oracle, proxy, answer) in enumerate(drawn)
+    ]
+    found = Outcomes.from_samples(
+        table(records), POOL, agreement=str if agree else None, margin=margin
+    )
+    score = by_agreement if agree else by_proxy
+    for number, (small, big) in enumerate(queries):
+        small_arms = [brute(small, big, n, score, margin) for n in (1, 2, 3)]
+        once, twice = (brute(big, big, n, score, margin) for n in (1, 2))
+        expected = [*small_arms, (once[0], 1.0), twice]
+        assert found.quality[number] == pytest.approx([quality for quality, _ in expected])
+        assert found.match[number] == pytest.approx([match for _, match in expected])
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
@@ -197,10 +269,11 @@ def test_a_missing_column_is_named() -> None:
 
 def test_progress_counts_the_queries() -> None:
     seen: list[tuple[int, int]] = []
+    more = rows("c") + [{**rows("c")[0], "sample": 9}]
     Outcomes.from_samples(
-        table(rows("a"), rows("b")), POOL, progress=lambda done, total: seen.append((done, total))
+        table(rows("a"), rows("b"), more), POOL, progress=lambda *counts: seen.append(counts)
     )
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(2, 3), (3, 3)]  # queries of as many samples at once
 
 
 def test_select_keeps_one_split() -> None:
