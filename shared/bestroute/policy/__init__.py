@@ -2,6 +2,19 @@
 
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.policy.cascade import Cascade
+from bestroute.policy.fixed import FixedArm, RandomMix
 from bestroute.policy.oneshot import OneShot
+from bestroute.policy.utility import Utility
 
-__all__ = ["Accept", "Cascade", "Decision", "Draw", "OneShot", "Policy", "State"]
+__all__ = [
+    "Accept",
+    "Cascade",
+    "Decision",
+    "Draw",
+    "FixedArm",
+    "OneShot",
+    "Policy",
+    "RandomMix",
+    "State",
+    "Utility",
+]

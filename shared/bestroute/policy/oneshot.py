@@ -6,6 +6,7 @@ import numpy as np
 
 from bestroute.errors import ConfigError
 from bestroute.policy.base import Accept, Draw, State
+from bestroute.policy.once import remaining, settled
 from bestroute.policy.threshold import choose
 from bestroute.pool import Arm
 
@@ -36,13 +37,9 @@ class OneShot:
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         """Draw the chosen arm; accept what it brought."""
-        for model, samples in state.samples.items():
-            if samples:
-                return Accept(model=model, reason=f"{len(samples)} samples of {model} drawn once")
-        arms = [arm for arm in state.arms if arm.model not in state.failed]
-        if not arms:
-            return Accept(reason="every model that could serve the request failed")
-        arm = self._choose(arms, state)
+        if (end := settled(state)) is not None:
+            return end
+        arm = self._choose(remaining(state), state)
         return (Draw(model=arm.model, n=arm.n, reason=self._reason(arm, state), final=True),)
 
     def _choose(self, arms: list[Arm], state: State) -> Arm:

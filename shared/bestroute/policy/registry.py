@@ -7,9 +7,17 @@ from typing import Any
 
 from bestroute.errors import ArtifactError
 from bestroute.policy.base import Policy
+from bestroute.policy.fixed import FixedArm, RandomMix
 from bestroute.policy.oneshot import OneShot
+from bestroute.policy.utility import Utility
+from bestroute.pool import Arm
 
-_KINDS: Mapping[str, Callable[..., Policy]] = {OneShot.name: OneShot}
+_KINDS: Mapping[str, Callable[..., Policy]] = {
+    FixedArm.name: FixedArm,
+    OneShot.name: OneShot,
+    RandomMix.name: RandomMix,
+    Utility.name: Utility,
+}
 
 
 def policy_config(policy: Policy) -> dict[str, Any]:
@@ -22,7 +30,8 @@ def policy_config(policy: Policy) -> dict[str, Any]:
         raise ArtifactError(
             f"the policy {policy.name!r} cannot be saved; {', '.join(_KINDS)} can be"
         )
-    return {"kind": policy.name, **vars(policy)}
+    arguments = {k: str(v) if isinstance(v, Arm) else v for k, v in vars(policy).items()}
+    return {"kind": policy.name, **arguments}
 
 
 def load_policy(config: Mapping[str, Any]) -> Policy:
