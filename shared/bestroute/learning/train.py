@@ -75,10 +75,10 @@ def train_router(
         raise ConfigError(f"l2 must be above 0, not {l2}")
     labels = _labels(labels, len(queries), len(arms))[:, headed]
     raw = raw_inputs(queries, encoder)
-    heads = _unfitted(raw, encoder.dimension)
+    heads = unfitted(raw, encoder.dimension)
     inputs = heads.standardise(raw)
     if l2 is None:
-        folds = list(_folds(len(queries), groups, seed))
+        folds = list(held_out_folds(len(queries), groups, seed))
         l2 = _choose(inputs, labels, folds, progress or _silent)
     weight, bias = soft_logistic(inputs, labels, l2)
     heads = replace(heads, weight=weight, bias=bias)
@@ -109,7 +109,7 @@ def _labels(labels: Floats, rows: int, arms: int) -> Floats:
     return values
 
 
-def _unfitted(raw: Floats, dimension: int) -> Heads:
+def unfitted(raw: Floats, dimension: int) -> Heads:
     """Standardisation of raw inputs [B, D]; no heads yet.
 
     Surface features are scaled one by one. The embedding is scaled as a whole, its directions
@@ -123,7 +123,9 @@ def _unfitted(raw: Floats, dimension: int) -> Heads:
     return Heads(raw.mean(axis=0), scale, np.zeros((width, 0)), np.zeros(0))
 
 
-def _folds(rows: int, groups: Sequence[object] | None, seed: int) -> Iterator[NDArray[np.bool_]]:
+def held_out_folds(
+    rows: int, groups: Sequence[object] | None, seed: int
+) -> Iterator[NDArray[np.bool_]]:
     """Which rows are held out [B], fold by fold; a group is never divided."""
     if groups is not None and len(groups) != rows:
         raise DataError(f"{len(groups)} groups for {rows} queries")
@@ -150,11 +152,16 @@ def _choose(
             predicted = sigmoid(inputs[held_out] @ weight + bias)
             losses[row, held_out] = log_loss(predicted, labels[held_out]).mean(axis=1)
         progress(done, len(folds))
+    return L2_GRID[within_one_error(losses)]
+
+
+def within_one_error(losses: Floats) -> int:
+    """The first candidate whose mean of losses [C, B] is within one standard error of the best."""
     means = losses.mean(axis=1)
-    # Paired: the losses of two l2 on the same query move together.
+    # Paired: the losses of two candidates on the same query move together.
     excess = losses - losses[means.argmin()]
-    error = excess.std(axis=1) / np.sqrt(len(labels))
-    return L2_GRID[int(np.flatnonzero(means - means.min() <= error)[0])]
+    error = excess.std(axis=1) / np.sqrt(losses.shape[1])
+    return int(np.flatnonzero(means - means.min() <= error)[0])
 
 
 def _with_lengths(

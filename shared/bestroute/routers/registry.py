@@ -12,7 +12,11 @@ from bestroute.errors import ArtifactError
 from bestroute.routers.base import SavableRouter
 
 _KINDS = {
+    "calibrated": ("bestroute.routers.calibrated", "CalibratedRouter"),
+    "clusters": ("bestroute.routers.clusters", "ClusterRouter"),
+    "knn": ("bestroute.routers.knn", "KNNRouter"),
     "multi_head": ("bestroute.routers.multihead", "MultiHeadRouter"),
+    "subset": ("bestroute.routers.subset", "SubsetRouter"),
 }
 
 
