@@ -121,4 +121,5 @@ def smoothed(sums: Floats, counts: int | Floats, all_labels: Floats) -> Floats:
         counts: Members of a group: one number, or [G, 1].
         all_labels: The labels of all training queries [N, A].
     """
-    return (sums + all_labels.mean(axis=0)) / (np.asarray(counts) + 1)
+    means: Floats = (sums + all_labels.mean(axis=0)) / (np.asarray(counts) + 1)
+    return means
