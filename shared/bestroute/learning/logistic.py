@@ -1,4 +1,4 @@
-"""Logistic regression with soft targets, many heads at once."""
+"""Linear heads, many at once: logistic regression with soft targets, ridge regression."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ def soft_logistic(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, F
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
     return solution[:-1], solution[-1]
+
+
+def ridge(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, Floats]:
+    """Minimise, for each head, mean squared error + l2 |w|^2; the bias is free.
+
+    Args:
+        inputs: [B, D].
+        targets: [B] or [B, H].
+        l2: Penalty, above 0.
+
+    Returns:
+        Weights [D] or [D, H], and biases.
+    """
+    centre, middle = inputs.mean(axis=0), targets.mean(axis=0)
+    centred = inputs - centre
+    gram = centred.T @ centred / len(inputs) + l2 * np.eye(inputs.shape[1])
+    weight = np.linalg.solve(gram, centred.T @ (targets - middle) / len(inputs))
+    return weight, np.asarray(middle - centre @ weight)
 
 
 def log_loss(probabilities: Floats, targets: Floats) -> Floats:

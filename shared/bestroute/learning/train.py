@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bestroute.errors import ConfigError, DataError
-from bestroute.learning.logistic import log_loss, soft_logistic
+from bestroute.learning.folds import held_out_folds
+from bestroute.learning.logistic import log_loss, ridge, soft_logistic
+from bestroute.learning.probabilities import (
+    CURVE_POINTS,
+    fit_isotonic,
+    fit_temperature,
+    logit,
+)
 from bestroute.pool import Arm
 from bestroute.routers.base import Floats
+from bestroute.routers.calibrated import CalibratedRouter
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.heads import Heads, raw_inputs, sigmoid
 from bestroute.routers.multihead import MultiHeadRouter, columns
@@ -21,8 +29,6 @@ Progress = Callable[[int, int], None]
 
 L2_GRID: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """Candidates for `l2`, strongest first."""
-
-_FOLDS = 5
 
 
 def train_router(
@@ -35,6 +41,9 @@ def train_router(
     l2: float | None = None,
     groups: Sequence[object] | None = None,
     output_tokens: Floats | None = None,
+    quality: Floats | None = None,
+    monotone: bool = False,
+    temperature: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> MultiHeadRouter:
@@ -59,6 +68,11 @@ def train_router(
             the scenario that several questions share.
         output_tokens: Mean completion tokens of one sample [B, arms], NaN where unknown; with
             them the router predicts output lengths too, by one head a model.
+        quality: Expected quality [B, arms]; with it the router predicts quality too, by one
+            ridge regression an arm.
+        monotone: Make predictions not fall in n.
+        temperature: Divide the logits by the temperature that fits the predictions of the
+            cross-validation best.
         seed: Of the folds; equal seeds give equal routers.
         progress: Called after every fold of the cross-validation.
 
@@ -77,16 +91,52 @@ def train_router(
     raw = raw_inputs(queries, encoder)
     heads = unfitted(raw, encoder.dimension)
     inputs = heads.standardise(raw)
-    if l2 is None:
-        folds = list(held_out_folds(len(queries), groups, seed))
-        l2 = _choose(inputs, labels, folds, progress or _silent)
+    training: dict[str, float] = {"queries": len(queries), "seed": seed}
+    divisor = 1.0
+    if l2 is None or temperature:
+        folds = held_out_folds(len(queries), groups, seed)
+        grid = L2_GRID if l2 is None else (l2,)
+        l2, unseen = _cross_validate(inputs, labels, folds, grid, progress or _silent)
+        if temperature:
+            training["temperature"] = divisor = fit_temperature(logit(unseen), labels)
     weight, bias = soft_logistic(inputs, labels, l2)
-    heads = replace(heads, weight=weight, bias=bias)
+    heads = replace(heads, weight=weight / divisor, bias=bias / divisor)
     if output_tokens is not None:
         heads = _with_lengths(heads, inputs, output_tokens, model_column, l2)
-    return MultiHeadRouter(
-        arms, reference, encoder, heads, training={"l2": l2, "queries": len(queries), "seed": seed}
-    )
+    if quality is not None:
+        heads = _with_quality(heads, inputs, quality, len(arms), l2)
+    training["l2"] = l2
+    return MultiHeadRouter(arms, reference, encoder, heads, monotone=monotone, training=training)
+
+
+def with_isotonic(
+    router: MultiHeadRouter,
+    queries: Sequence[str],
+    labels: Floats,
+    *,
+    groups: Sequence[object] | None = None,
+    seed: int = 0,
+) -> CalibratedRouter:
+    """The router with its match probabilities corrected by isotonic regression, arm by arm.
+
+    The curves are fitted on the predictions of a cross-validation of the queries that the router
+    was trained on, at its own l2; no other query is used up.
+
+    Args:
+        router: A router that `train_router` made, without a temperature.
+        queries: What it was made of, as are labels, groups and seed.
+        labels: Match probabilities [B, arms].
+        groups: What each query must not be separated from [B].
+        seed: Of the folds.
+    """
+    headed, _ = columns(router.arms, router.reference)
+    wanted = _labels(labels, len(queries), len(router.arms))[:, headed]
+    inputs = router.heads.standardise(raw_inputs(queries, router.encoder))
+    folds = held_out_folds(len(queries), groups, seed)
+    _, unseen = _cross_validate(inputs, wanted, folds, (router.training["l2"],), _silent)
+    curves = np.tile(np.linspace(0, 1, CURVE_POINTS)[:, None], (1, len(router.arms)))
+    curves[:, headed] = fit_isotonic(unseen, wanted)
+    return CalibratedRouter(router, curves)
 
 
 def _silent(done: int, total: int) -> None:
@@ -123,36 +173,23 @@ def unfitted(raw: Floats, dimension: int) -> Heads:
     return Heads(raw.mean(axis=0), scale, np.zeros((width, 0)), np.zeros(0))
 
 
-def held_out_folds(
-    rows: int, groups: Sequence[object] | None, seed: int
-) -> Iterator[NDArray[np.bool_]]:
-    """Which rows are held out [B], fold by fold; a group is never divided."""
-    if groups is not None and len(groups) != rows:
-        raise DataError(f"{len(groups)} groups for {rows} queries")
-    key = list(range(rows) if groups is None else groups)
-    order = {name: i for i, name in enumerate(dict.fromkeys(key))}
-    if len(order) < 2:
-        raise DataError("cross-validation needs at least two groups; or give l2")
-    fold = np.random.default_rng(seed).permutation(len(order)) % _FOLDS
-    member = fold[[order[name] for name in key]]
-    for k in range(_FOLDS):
-        held_out: NDArray[np.bool_] = member == k
-        if held_out.any():
-            yield held_out
-
-
-def _choose(
-    inputs: Floats, labels: Floats, folds: Sequence[NDArray[np.bool_]], progress: Progress
-) -> float:
-    """The strongest l2 within one standard error of the best held-out log loss."""
-    losses = np.full((len(L2_GRID), len(labels)), np.nan)
-    for done, held_out in enumerate(folds, start=1):
-        for row, l2 in enumerate(L2_GRID):
-            weight, bias = soft_logistic(inputs[~held_out], labels[~held_out], l2)
-            predicted = sigmoid(inputs[held_out] @ weight + bias)
-            losses[row, held_out] = log_loss(predicted, labels[held_out]).mean(axis=1)
-        progress(done, len(folds))
-    return L2_GRID[within_one_error(losses)]
+def _cross_validate(
+    inputs: Floats,
+    labels: Floats,
+    folds: Iterable[NDArray[np.bool_]],
+    grid: Sequence[float],
+    progress: Progress,
+) -> tuple[float, Floats]:
+    """The strongest l2 within one standard error of the best, and its held-out predictions."""
+    parts = list(folds)
+    predicted = np.full((len(grid), *labels.shape), np.nan)
+    for done, out in enumerate(parts, start=1):
+        for row, l2 in enumerate(grid):
+            weight, bias = soft_logistic(inputs[~out], labels[~out], l2)
+            predicted[row, out] = sigmoid(inputs[out] @ weight + bias)
+        progress(done, len(parts))
+    best = within_one_error(log_loss(predicted, labels).mean(axis=2))
+    return grid[best], predicted[best]
 
 
 def within_one_error(losses: Floats) -> int:
@@ -189,11 +226,18 @@ def _length_head(inputs: Floats, tokens: Floats, l2: float) -> tuple[Floats, ...
     if not known.any():
         raise DataError("a model has no output tokens at all: give none, or some of every model")
     logs = np.log(np.maximum(np.nanmean(tokens[known], axis=1), 1.0))
-    x, rows = inputs[known], int(known.sum())
-    centred = x - x.mean(axis=0)
-    gram = centred.T @ centred / rows + l2 * np.eye(x.shape[1])
-    weight = np.linalg.solve(gram, centred.T @ (logs - logs.mean()) / rows)
-    bias = logs.mean() - x.mean(axis=0) @ weight
+    x = inputs[known]
+    weight, bias = ridge(x, logs, l2)
     # Smearing: the mean of exp is above the exp of the mean.
     bias += np.log(np.exp(logs - x @ weight - bias).mean())
     return weight, bias, logs.min(), logs.max()
+
+
+def _with_quality(heads: Heads, inputs: Floats, quality: Floats, arms: int, l2: float) -> Heads:
+    """The heads with a ridge regression of the quality of every arm."""
+    values = np.asarray(quality, dtype=np.float64)
+    if values.shape != (len(inputs), arms) or not np.isfinite(values).all():
+        raise DataError(f"quality must be finite numbers [{len(inputs)}, {arms}]")
+    weight, bias = ridge(inputs, values, l2)
+    limits = np.stack([values.min(axis=0), values.max(axis=0)])
+    return replace(heads, quality_weight=weight, quality_bias=bias, quality_range=limits)

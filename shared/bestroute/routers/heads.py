@@ -31,6 +31,8 @@ class Heads:
             predict the natural logarithm of the completion tokens.
         length_range: Smallest and largest log tokens seen in training [2, M]; no prediction
             leaves it.
+        quality_weight, quality_bias: The quality heads, one an arm [D, A] and [A].
+        quality_range: Smallest and largest quality seen in training [2, A].
     """
 
     centre: Floats
@@ -40,6 +42,9 @@ class Heads:
     length_weight: Floats | None = None
     length_bias: Floats | None = None
     length_range: Floats | None = None
+    quality_weight: Floats | None = None
+    quality_bias: Floats | None = None
+    quality_range: Floats | None = None
 
     def standardise(self, inputs: Floats) -> Floats:
         """Raw inputs [B, D] as the heads take them."""
@@ -51,18 +56,27 @@ class Heads:
 
     def output_tokens(self, inputs: Floats) -> Floats | None:
         """Expected completion tokens [B, M] of raw inputs [B, D], if there are such heads."""
-        if self.length_weight is None or self.length_bias is None or self.length_range is None:
+        logs = self._bounded(inputs, self.length_weight, self.length_bias, self.length_range)
+        return None if logs is None else np.exp(logs)
+
+    def quality(self, inputs: Floats) -> Floats | None:
+        """Expected quality [B, A] of raw inputs [B, D], if there are such heads."""
+        return self._bounded(inputs, self.quality_weight, self.quality_bias, self.quality_range)
+
+    def _bounded(
+        self, inputs: Floats, weight: Floats | None, bias: Floats | None, limits: Floats | None
+    ) -> Floats | None:
+        if weight is None or bias is None or limits is None:
             return None
-        logs = self.standardise(inputs) @ self.length_weight + self.length_bias
-        return np.exp(np.clip(logs, self.length_range[0], self.length_range[1]))
+        return np.clip(self.standardise(inputs) @ weight + bias, limits[0], limits[1])
 
     def tensors(self) -> dict[str, Floats]:
         """The arrays that are there, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
-    def check(self, inputs: int, heads: int, models: int) -> None:
-        """Make sure that they fit D inputs, H match heads and M models.
+    def check(self, inputs: int, heads: int, models: int, arms: int) -> None:
+        """Make sure that they fit D inputs, H match heads, M models and A arms.
 
         Raises:
             ConfigError: Names the array that is of the wrong type or shape, or not finite.
@@ -75,14 +89,18 @@ class Heads:
             "length_weight": (inputs, models),
             "length_bias": (models,),
             "length_range": (2, models),
+            "quality_weight": (inputs, arms),
+            "quality_bias": (arms,),
+            "quality_range": (2, arms),
         }
         tensors = self.tensors()
         for name, value in tensors.items():
             _check(name, value, shapes[name])
         if (self.scale <= 0).any():
             raise ConfigError("scale must be positive")
-        if 0 < len([name for name in tensors if name.startswith("length")]) < 3:
-            raise ConfigError("the output-length heads are incomplete")
+        for kind in ("length", "quality"):
+            if 0 < len([name for name in tensors if name.startswith(kind)]) < 3:
+                raise ConfigError(f"the {kind} heads are incomplete")
 
 
 def _check(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> None:

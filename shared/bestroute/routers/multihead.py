@@ -14,11 +14,14 @@ from bestroute.routers.base import Floats, Prediction
 from bestroute.routers.encoder import Encoder, load_encoder
 from bestroute.routers.features import FEATURE_NAMES, FEATURES_VERSION
 from bestroute.routers.heads import Heads, raw_inputs
+from bestroute.routers.order import rising_in_n
 
 KIND = "multi_head"
 
 _REQUIRED = {"centre", "scale", "weight", "bias"}
-_OPTIONAL = {"length_weight", "length_bias", "length_range"}
+_OPTIONAL = {
+    f"{kind}_{part}" for kind in ("length", "quality") for part in ("weight", "bias", "range")
+}
 
 
 class MultiHeadRouter:
@@ -33,6 +36,7 @@ class MultiHeadRouter:
         reference: Name of the reference model.
         encoder: The encoder that the heads were trained on.
         heads: The trained heads, in the order of `arms`.
+        monotone: Whether predictions are made not to fall in n (`order.rising_in_n`).
         training: What is worth knowing of the training (l2, queries, seed); JSON-able.
 
     Raises:
@@ -46,16 +50,18 @@ class MultiHeadRouter:
         encoder: Encoder,
         heads: Heads,
         *,
+        monotone: bool = False,
         training: Mapping[str, Any] | None = None,
     ) -> None:
         self._arms = tuple(arms)
         self.reference = reference
         self.encoder = encoder
         self.heads = heads
+        self.monotone = monotone
         self.training = dict(training or {})
         self._headed, self._models = columns(self._arms, reference)
         inputs = encoder.dimension + len(FEATURE_NAMES)
-        heads.check(inputs, len(self._headed), int(self._models.max()) + 1)
+        heads.check(inputs, len(self._headed), int(self._models.max()) + 1, len(self._arms))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -63,14 +69,17 @@ class MultiHeadRouter:
         return self._arms
 
     def predict(self, queries: Sequence[str]) -> Prediction:
-        """Match probabilities [B, arms], and output lengths if they were trained."""
+        """Match probabilities [B, arms]; output lengths and quality if they were trained."""
         inputs = raw_inputs(queries, self.encoder)
         match = np.ones((len(queries), len(self._arms)))
-        match[:, self._headed] = self.heads.match(inputs)
+        headed = self.heads.match(inputs)
+        if self.monotone:
+            headed = rising_in_n(headed, [self._arms[column] for column in self._headed])
+        match[:, self._headed] = headed
         tokens = self.heads.output_tokens(inputs)
         if tokens is not None:
             tokens = tokens[:, self._models]
-        return Prediction(self._arms, match, tokens)
+        return Prediction(self._arms, match, tokens, self.heads.quality(inputs))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Floats]]:
         """A JSON-able config, and the tensors: what `from_state` reads."""
@@ -80,6 +89,7 @@ class MultiHeadRouter:
             "reference": self.reference,
             "encoder": self.encoder.config(),
             "features_version": FEATURES_VERSION,
+            "monotone": self.monotone,
             "training": self.training,
         }
         return config, self.heads.tensors()
@@ -113,7 +123,14 @@ class MultiHeadRouter:
             arms = [Arm.parse(text) for text in config["arms"]]
             heads = Heads(**{name: np.asarray(value) for name, value in tensors.items()})
             training = config.get("training")
-            return cls(arms, config["reference"], encoder, heads, training=training)
+            return cls(
+                arms,
+                config["reference"],
+                encoder,
+                heads,
+                monotone=config.get("monotone") is True,
+                training=training,
+            )
         except ConfigError as error:
             raise ArtifactError(f"the saved router does not fit together: {error}") from error
 

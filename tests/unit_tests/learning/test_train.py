@@ -206,3 +206,44 @@ def test_soft_logistic_agrees_with_scikit_learn():
     )
     assert weight[:, 0] == pytest.approx(theirs.coef_[0], abs=1e-4)
     assert bias[0] == pytest.approx(theirs.intercept_[0], abs=1e-4)
+
+
+def test_quality_heads_predict_quality_and_stay_in_its_range():
+    queries, labels = easy_and_hard(200)
+    quality = labels * [4.0, 5.0, 6.0]
+    router = train_router(queries, labels, ARMS, "big", encoder=ENCODER, quality=quality)
+    unseen, truth = easy_and_hard(60, seed=1)
+    predicted = router.predict(unseen).quality
+    assert np.abs(predicted - truth * [4.0, 5.0, 6.0]).max() < 0.6
+    assert predicted.min() >= quality.min() and predicted.max() <= quality.max()
+    with pytest.raises(DataError, match="quality"):
+        train_router(queries, labels, ARMS, "big", encoder=ENCODER, quality=quality[:, :2])
+
+
+def test_predictions_rise_in_n_where_asked():
+    queries, labels = easy_and_hard(60)
+    labels[:, [0, 1]] = labels[:, [1, 0]]  # three samples are worse than one
+    plain, ordered = (
+        train_router(queries, labels, ARMS, "big", encoder=ENCODER, monotone=each).predict(queries)
+        for each in (False, True)
+    )
+    assert (plain.match[:, 1] < plain.match[:, 0]).any()
+    assert (ordered.match[:, 1] >= ordered.match[:, 0]).all()
+    assert (ordered.match[:, 2] == 1).all()
+
+
+def test_a_temperature_makes_an_overconfident_head_humbler():
+    rng = np.random.default_rng(0)
+    queries, labels = easy_and_hard(150)
+    labels = (rng.random(labels.shape) < labels).astype(float)  # coins, learnt by heart
+    plain, tempered = (
+        train_router(queries, labels, ARMS, "big", encoder=ENCODER, l2=0.001, temperature=each)
+        for each in (False, True)
+    )
+    assert tempered.training["temperature"] > 1.5
+    unseen, truth = easy_and_hard(300, seed=1)
+    losses = [
+        log_loss(router.predict(unseen).match[:, :2], truth[:, :2]).mean()
+        for router in (plain, tempered)
+    ]
+    assert losses[1] < losses[0]

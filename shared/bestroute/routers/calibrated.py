@@ -1,0 +1,88 @@
+"""A router whose match probabilities are corrected, arm by arm, by a rising curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.errors import ArtifactError, ConfigError
+from bestroute.pool import Arm
+from bestroute.routers.base import Floats, Prediction, SavableRouter
+
+KIND = "calibrated"
+
+_INNER = "router."
+
+
+class CalibratedRouter:
+    """Corrects what another router predicts, for example by isotonic regression.
+
+    Args:
+        router: The other router.
+        curves: Corrected match probability [K, arms] at K evenly spaced predicted ones from 0
+            to 1, linear in between; each column rises.
+
+    Raises:
+        ConfigError: The curves do not fit the arms, leave [0, 1] or fall.
+    """
+
+    def __init__(self, router: SavableRouter, curves: Floats) -> None:
+        shape_fits = curves.ndim == 2 and curves.shape[1] == len(router.arms) and len(curves) > 1
+        if not shape_fits or not ((curves >= 0) & (curves <= 1)).all():
+            raise ConfigError(f"curves must be probabilities [K, {len(router.arms)}], K >= 2")
+        if (np.diff(curves, axis=0) < 0).any():
+            raise ConfigError("a curve falls: calibrated probabilities must keep their order")
+        self.router = router
+        self.curves = curves
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The other router's arms."""
+        return self.router.arms
+
+    @property
+    def reference(self) -> str | None:
+        """The reference that the other router was made against."""
+        return getattr(self.router, "reference", None)
+
+    def predict(self, queries: Sequence[str]) -> Prediction:
+        """The other router's predictions, `match` corrected."""
+        prediction = self.router.predict(queries)
+        grid = np.linspace(0, 1, len(self.curves))
+        columns = zip(prediction.match.T, self.curves.T, strict=True)
+        match = np.stack([np.interp(raw, grid, curve) for raw, curve in columns], axis=1)
+        return replace(prediction, match=match)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """A JSON-able config, and the tensors: what `from_state` reads."""
+        config, tensors = self.router.state()
+        inner = {f"{_INNER}{name}": tensor for name, tensor in tensors.items()}
+        return {"kind": KIND, "router": config}, {"curves": self.curves, **inner}
+
+    @classmethod
+    def from_state(
+        cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+    ) -> CalibratedRouter:
+        """Build a router from its state.
+
+        Raises:
+            ArtifactError: Something is missing or damaged.
+        """
+        from bestroute.routers.registry import load_router  # which names this module
+
+        inner = config.get("router")
+        if not isinstance(inner, Mapping) or "curves" not in tensors:
+            raise ArtifactError("the saved calibrated router lacks its router or its curves")
+        own = {
+            name.removeprefix(_INNER): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_INNER)
+        }
+        try:
+            return cls(load_router(inner, own), np.asarray(tensors["curves"]))
+        except ConfigError as error:
+            raise ArtifactError(f"the saved router does not fit together: {error}") from error
