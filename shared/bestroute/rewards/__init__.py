@@ -6,6 +6,7 @@ from bestroute.rewards.classifier import ClassifierReward
 from bestroute.rewards.consistency import SelfConsistency, agreement
 from bestroute.rewards.function import FunctionReward
 from bestroute.rewards.judge import JudgeReward
+from bestroute.rewards.static import StaticReward
 from bestroute.rewards.validity import why_invalid
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Scored",
     "Scores",
     "SelfConsistency",
+    "StaticReward",
     "agreement",
     "extract_answer",
     "load_reward",

@@ -20,6 +20,7 @@ Scores = NDArray[np.float64]
 _KINDS = {
     "consistency": ("bestroute.rewards.consistency", "SelfConsistency"),
     "classifier": ("bestroute.rewards.classifier", "ClassifierReward"),
+    "static": ("bestroute.rewards.static", "StaticReward"),
 }
 
 
