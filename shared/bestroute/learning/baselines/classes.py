@@ -89,7 +89,8 @@ def _best(quality: Floats, cost: Floats) -> Floats:
     """One-hot class [Q, K] of the best model, ties to the cheapest on average."""
     by_cost = np.argsort(cost.mean(axis=0), kind="stable")
     best = by_cost[quality[:, by_cost].argmax(axis=1)]
-    return np.eye(quality.shape[1], dtype=np.float64)[best]
+    one_hot: Floats = np.eye(quality.shape[1])[best]
+    return one_hot
 
 
 def _choose(inputs: Floats, classes: Floats, seed: int) -> float:
