@@ -129,7 +129,7 @@ class Outcomes:
                     else match_probability(weights, own.oracle, reference.oracle, margin)
                 )
                 prompt_tokens[rows, column] = own.prompt_tokens
-                output_tokens[rows, column] = own.completion_tokens
+                output_tokens[rows, column] = own.completion_tokens.mean(axis=1)
             done += len(rows)
             if progress is not None:
                 progress(done, len(sets))

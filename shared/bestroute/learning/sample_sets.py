@@ -53,7 +53,8 @@ class SampleSet:
 
     Attributes:
         oracle: Oracle scores [G, N].
-        prompt_tokens, completion_tokens: Mean tokens of one sample [G].
+        prompt_tokens: Mean prompt tokens of one sample [G].
+        completion_tokens: Completion tokens of every sample [G, N].
         scores: Proxy scores [G, N], where samples are kept by them.
         answers: Answer codes [G, N], where samples are kept by agreement.
     """
@@ -160,7 +161,7 @@ class SampleSets:
         return SampleSet(
             oracle=self._oracle[places],
             prompt_tokens=self._prompt_tokens[places].mean(axis=1),
-            completion_tokens=self._completion_tokens[places].mean(axis=1),
+            completion_tokens=self._completion_tokens[places],
             scores=self._scores[places] if chosen and self._scores is not None else None,
             answers=self._answers(places) if chosen and self._agreement else None,
         )
