@@ -16,6 +16,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    set_seed,
 )
 
 from bestroute.errors import ConfigError
@@ -71,6 +72,7 @@ class Training:
         self._all_checkpoints = output / "checkpoints"
         self._checkpoints = self._all_checkpoints / digest
         self._held_out = bool(held_out)
+        self._seed = seed
         each_epoch = "epoch" if keep_best else "no"
         self._trainer = Trainer(
             model=module,
@@ -108,6 +110,7 @@ class Training:
 
     def run(self) -> None:
         """Train, from the last complete checkpoint if there is one."""
+        set_seed(self._seed)  # whatever was measured before
         # The state is written last: a checkpoint without it was cut short itself.
         complete = [path.parent for path in self._checkpoints.glob("*/trainer_state.json")]
         last = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
