@@ -22,7 +22,7 @@ from bestroute.learning.train import L2_GRID, unfitted, within_one_error
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.heads import raw_inputs
-from bestroute.routers.multihead import MultiHeadRouter, columns
+from bestroute.routers.multihead import MultiHeadRouter
 from bestroute.routers.subset import SubsetRouter
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def train_n_class(
     """
     arms = single_sample_arms(outcomes)
     reference = outcomes.reference.model
-    headed, _ = columns(arms, reference)
-    if not len(headed):
+    if len(arms) < 2:
         raise ConfigError("there is no model to route to but the reference")
     classes = _best(
         grid_of(arms, outcomes, outcomes.quality), grid_of(arms, outcomes, outcomes.cost)
@@ -78,8 +77,8 @@ def train_n_class(
     anchor = arms.index(outcomes.reference)
     heads = replace(
         heads,
-        weight=weight[:, headed] - weight[:, [anchor]],
-        bias=bias[headed] - bias[anchor],
+        weight=np.delete(weight, anchor, axis=1) - weight[:, [anchor]],
+        bias=np.delete(bias, anchor) - bias[anchor],
     )
     training = {"l2": l2, "queries": len(outcomes), "seed": seed}
     return among_all(MultiHeadRouter(arms, reference, encoder, heads, training=training), outcomes)

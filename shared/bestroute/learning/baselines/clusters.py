@@ -40,7 +40,8 @@ def train_clusters(
         documents = vectorizer.fit_transform(outcomes.queries)
     except ValueError as error:
         raise DataError("clustering by words: no word is in two training queries") from error
-    count = min(CLUSTERS, len(set(outcomes.queries)))
+    distinct = {(row.indices.tobytes(), row.data.tobytes()) for row in documents}
+    count = min(CLUSTERS, len(distinct))
     found = cluster.KMeans(count, n_init=_STARTS, random_state=seed).fit(documents)
     member = np.eye(count)[found.labels_]
 
