@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ VERSION = 2
 CONFIG_FILE = "bestroute.json"
 WEIGHTS_FILE = "router.safetensors"
 CARD_FILE = "README.md"
+
+_log = logging.getLogger(__name__)
+
+_PROMISED = ("max_drop", "confidence", "target_cost")
 
 # What an artifact may say of a model: never where a key goes, never a parameter of the call.
 _POOL_FIELDS = ("name", "model", "price", "max_samples", "reference", "native_n", "max_native_n")
@@ -99,10 +104,36 @@ def save(
     )
     folder.mkdir(parents=True, exist_ok=True)
     numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
-    numpy_file.save_file(tensors, str(folder / WEIGHTS_FILE))
+    # safetensors writes an array's memory as it lies, in Fortran's order too
+    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    numpy_file.save_file(whole, str(folder / WEIGHTS_FILE))
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(config, card), encoding="utf-8")
     return folder
+
+
+def update(directory: str | Path, *, calibration: CalibrationTable, policy: Policy) -> None:
+    """Write what a new calibration found into a saved router; all else stays as it is.
+
+    Raises:
+        ArtifactError: The directory holds no sound router, or the policy cannot be saved.
+    """
+    folder = Path(directory)
+    old = _config(folder)
+    new = old.model_copy(update={"calibration": calibration, "policy": policy_config(policy)})
+    card = folder / CARD_FILE
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    head = model_card(old, None).rstrip()
+    if text.startswith(head):  # else it is someone's own card
+        _replace(card, model_card(new, text[len(head) :].strip()))
+    _replace(folder / CONFIG_FILE, new.model_dump_json(indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def load(
@@ -121,11 +152,19 @@ def load(
     if pool is not None:
         _check_pool(pool, saved)
     used = pool or saved
+    policy, calibration = config.policy, config.calibration
+    if calibration is not None and not _decides_alike(used, saved):
+        policy = {name: value for name, value in policy.items() if name not in _PROMISED}
+        calibration = None
+        _log.warning(
+            "the pool in use has other arms or prices than the saved router's: what calibration "
+            "promised does not hold for it; run `bestroute calibrate` on a router of this pool"
+        )
     parts: dict[str, Any] = {
         "pool": used,
         "router": router,
-        "policy": load_policy(config.policy),
-        "calibration": config.calibration,
+        "policy": load_policy(policy),
+        "calibration": calibration,
         "cost_model": CostModel(used, config.token_stats),
         "label_sampling": config.label_sampling,
     }
@@ -222,8 +261,20 @@ def _check_same_model(used: PooledModel, saved: PooledModel) -> None:
         )
 
 
+def _decides_alike(used: ModelPool, saved: ModelPool) -> bool:
+    """Whether two pools state the same arms and prices."""
+    stated = {"name", "price", "max_samples", "native_n", "max_native_n"}
+    one, two = ([m.model_dump(include=stated) for m in pool.models] for pool in (used, saved))
+    return one == two
+
+
 def artifact_digest(
-    *, router: Router | None, policy: Policy, reward: RewardModel, cost_model: CostModel
+    *,
+    router: Router | None,
+    policy: Policy,
+    reward: RewardModel,
+    cost_model: CostModel,
+    calibration: CalibrationTable | None = None,
 ) -> str | None:
     """Digest of what a saved router decides by, wherever it lies; `None` if it cannot be saved."""
     if not isinstance(router, SavableRouter):
@@ -234,6 +285,7 @@ def artifact_digest(
         {"kind": policy.name, **vars(policy)},
         reward.config(),
         {name: stats.model_dump() for name, stats in cost_model.stats.items()},
+        calibration and calibration.model_dump(),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for name in sorted(tensors):
@@ -254,7 +306,8 @@ def model_card(config: Config, body: str | None) -> str:
             f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
             f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
         )
-    policy = ", ".join(f"{name} {value}" for name, value in config.policy.items())
+    known = {name: value for name, value in config.policy.items() if value is not None}
+    policy = ", ".join(f"{name} {value}" for name, value in known.items())
     lines += ["", f"Policy: {policy}.", ""]
     lines += ["```python", "from bestroute import BestRoute", ""]
     lines += ['engine = BestRoute.from_pretrained("this directory or hub id", pool=my_pool)', "```"]

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_it_decides_as_before_in_every_detail(saved: Path) -> None:
     assert before.router is not None and after.router is not None
     predictions = (before.router.predict(QUERIES).match, after.router.predict(QUERIES).match)
     assert np.array_equal(*predictions)
+
+
+def test_weights_in_fortran_s_order_come_back_in_place(tmp_path: Path) -> None:
+    before = engine()
+    router = before.router
+    assert isinstance(router, MultiHeadRouter)
+    heads = replace(router.heads, weight=np.asfortranarray(router.heads.weight))
+    turned = engine(router=MultiHeadRouter(router.arms, "big", router.encoder, heads))
+    after = BestRoute.from_pretrained(turned.save_pretrained(tmp_path / "turned"))
+    assert after.router is not None
+    assert np.array_equal(after.router.predict(QUERIES).match, router.predict(QUERIES).match)
 
 
 def test_saving_what_was_loaded_changes_nothing(saved: Path, tmp_path: Path) -> None:
