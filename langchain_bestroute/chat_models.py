@@ -20,18 +20,20 @@ from pydantic import ConfigDict, Field
 from bestroute import BestRoute
 from bestroute.pool import PoolLike
 from bestroute.source import Source
+from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._messages import to_openai
 from langchain_bestroute._tools import ToolChoice, ToolLike, tool_params
 
-_PARAMS = ("temperature", "max_tokens", "timeout", "threshold", "max_n")
+_PARAMS = ("temperature", "max_tokens", "timeout", "max_n", *ASKED)
 
 
 class ChatBestRoute(BaseChatModel):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call (or of `bind`) are OpenAI parameters, except for `threshold`,
-    `max_n` and `query_text`, which go to the engine. Usage is the sum over all samples; the
+    `max_drop`, `target_cost`, `confidence`, `on_uncertified`, `max_n` and `query_text`, which go
+    to the engine. Usage is the sum over all samples; the
     decision and its cost are in `response_metadata["bestroute"]`.
 
     Keys belong to the models of the pool. Dumps, cache keys and pickles leave them out; only
@@ -48,6 +50,12 @@ class ChatBestRoute(BaseChatModel):
 
     Attributes:
         threshold: Smallest match probability that qualifies an arm; lower is cheaper.
+        max_drop: Instead, the largest relative quality drop against always-reference that
+            calibration promises.
+        target_cost: Instead, $ for 1,000 queries, as measured in calibration.
+        confidence: Of `max_drop`, by default 0.95.
+        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
+            always asks the reference.
         max_n: Largest number of samples of one model.
         temperature: Sampling temperature, instead of the pool's; 0 means one sample.
         max_tokens: Longest answer, instead of the pool's.
@@ -77,6 +85,10 @@ class ChatBestRoute(BaseChatModel):
 
     source: Source = Field(frozen=True)
     threshold: float | None = None
+    max_drop: float | None = None
+    target_cost: float | None = None
+    confidence: float | None = None
+    on_uncertified: OnUncertified | None = None
     max_n: int | None = Field(default=None, ge=1)
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
@@ -108,7 +120,7 @@ class ChatBestRoute(BaseChatModel):
             max_retries=max_retries,
         )
         super().__init__(source=source, **fields)
-        self.engine.policy_at(self.threshold)  # a mistake shows here, not at the first call
+        self.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call
 
     @classmethod
     def from_pretrained(
@@ -209,7 +221,7 @@ class ChatBestRoute(BaseChatModel):
         own = {name: getattr(self, name) for name in _PARAMS}
         own["stop"] = stop or self.stop or None
         given = {name: value for name, value in kwargs.items() if name != "stream"}
-        options = {**own, **given}
+        options = override(own, given)
         return {name: value for name, value in options.items() if value is not None}
 
     def _generate(

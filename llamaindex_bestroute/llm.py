@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, field_serializer
 from bestroute import BestRoute, catalog
 from bestroute.pool import PoolLike
 from bestroute.source import Source
+from bestroute.target import ASKED, OnUncertified, Target, override
 from llamaindex_bestroute._messages import to_openai
 from llamaindex_bestroute._question import Question, as_completion
 from llamaindex_bestroute._tools import tool_calls, tool_params
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
 
 _UNKNOWN_WINDOW = 8192
 _QUERY = "bestroute_query"
+_PARAMS = ("max_n", "temperature", "max_tokens", *ASKED)
 
 
 class BestRouteLLM(FunctionCallingLLM):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call are OpenAI parameters (tools, response_format, stop ...), except
-    for `threshold`, `max_n` and `query_text`, which go to the engine. Query engines put the
+    for `threshold`, `max_drop`, `target_cost`, `confidence`, `on_uncertified`, `max_n` and
+    `query_text`, which go to the engine. Query engines put the
     retrieved context into the user message; the router reads their question only.
 
     Keys belong to the models of the pool. Dumps and pickles leave them out; only
@@ -59,6 +62,12 @@ class BestRouteLLM(FunctionCallingLLM):
     Attributes:
         source: What the engine is built from.
         threshold: Smallest match probability that qualifies an arm; lower is cheaper.
+        max_drop: Instead, the largest relative quality drop against always-reference that
+            calibration promises.
+        target_cost: Instead, $ for 1,000 queries, as measured in calibration.
+        confidence: Of `max_drop`, by default 0.95.
+        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
+            always asks the reference.
         max_n: Largest number of samples of one model.
         temperature: Sampling temperature, instead of the pool's; 0 means one sample.
         max_tokens: Longest answer, instead of the pool's.
@@ -85,6 +94,10 @@ class BestRouteLLM(FunctionCallingLLM):
 
     source: Source = Field(frozen=True)
     threshold: float | None = None
+    max_drop: float | None = None
+    target_cost: float | None = None
+    confidence: float | None = None
+    on_uncertified: OnUncertified | None = None
     max_n: int | None = Field(default=None, ge=1)
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
@@ -112,7 +125,7 @@ class BestRouteLLM(FunctionCallingLLM):
         )
         super().__init__(source=source, **fields)
         if source is not given:  # a pickle's is built when first asked for
-            source.engine.policy_at(self.threshold)  # a mistake shows here, not at the first call
+            source.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call
 
     @classmethod
     def from_pretrained(
@@ -174,13 +187,16 @@ class BestRouteLLM(FunctionCallingLLM):
 
     def to_payload(self) -> dict[str, Any]:
         """What events may know of it: no keys, no addresses."""
-        policy = self.engine.policy_at(self.threshold)
+        policy = self.engine.policy_at(Target.of(self))
         return {
             "class_name": self.class_name(),
             "model_name": self._model_name,
             "models": [member.name for member in self.engine.pool.models],
             "policy": policy.name,
             "threshold": getattr(policy, "threshold", None),
+            "max_drop": getattr(policy, "max_drop", None),
+            "confidence": getattr(policy, "confidence", None),
+            "target_cost": getattr(policy, "target_cost", None),
             "max_n": self.max_n,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
@@ -253,14 +269,9 @@ class BestRouteLLM(FunctionCallingLLM):
         return self._question([ChatMessage(content=prompt)], kwargs)
 
     def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
-        options: dict[str, Any] = {
-            "threshold": self.threshold,
-            "max_n": self.max_n,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "query_text": messages[-1].additional_kwargs.get(_QUERY) if messages else None,
-            **kwargs,
-        }
+        own: dict[str, Any] = {name: getattr(self, name) for name in _PARAMS}
+        own["query_text"] = messages[-1].additional_kwargs.get(_QUERY) if messages else None
+        options = override(own, kwargs)
         return Question(
             engine=self.engine,
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),

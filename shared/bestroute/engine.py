@@ -13,25 +13,21 @@ from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
 from bestroute.calibration import CalibrationTable
-from bestroute.constraints import excluded_arms, settings
+from bestroute.constraints import settings
 from bestroute.cost import CostModel
-from bestroute.errors import (
-    ConfigError,
-    MissingPriceError,
-    NoEligibleArmError,
-    PoolMismatchError,
-    RouterNotTrained,
-)
+from bestroute.errors import ConfigError
 from bestroute.loop import Loop
-from bestroute.policy import Accept, Cascade, Decision, Draw, OneShot, Policy, State
-from bestroute.pool import Arm, ModelPool
+from bestroute.plan import Plan, check_router, plan
+from bestroute.policy import Cascade, Decision, Policy
+from bestroute.pool import ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
-from bestroute.routers.base import Floats, Router
+from bestroute.routers.base import Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
+from bestroute.target import KNOBS, OnUncertified, Target
 
 Messages = str | Sequence[Mapping[str, Any]]
 
@@ -50,6 +46,12 @@ class BestRoute:
         router: Predicts match probabilities; see `from_pretrained`.
         policy: Decides; by default `OneShot(threshold)` with a router, else `Cascade()`.
         threshold: Smallest match probability that qualifies an arm, in [0, 1]. Lower is cheaper.
+        max_drop: Instead, the largest relative quality drop against always-reference, kept with
+            `confidence` on queries like the calibration's.
+        target_cost: Instead, $ for 1,000 queries, as measured on the calibration queries.
+        confidence: Of `max_drop`.
+        on_uncertified: Whether a `max_drop` that is not certified raises, or always asks the
+            reference.
         reward: Picks the best of n; by default self-consistency, which needs no model.
         cost_model: Estimates costs; by default from prices and rough token counts.
         sampler: Talks to the providers.
@@ -61,7 +63,8 @@ class BestRoute:
         RouterNotTrained: One-shot routing without a router.
         PoolMismatchError: The router knows other arms than the pool.
         MissingPriceError: Routing needs a price that nobody knows.
-        ConfigError: Contradicting options.
+        ConfigError: Contradicting options, or a cost that no threshold is as low as.
+        NotCertifiedError: The calibration queries do not certify `max_drop`.
 
     Example:
         >>> from bestroute import BestRoute, ModelPool
@@ -79,6 +82,10 @@ class BestRoute:
         router: Router | None = None,
         policy: Policy | None = None,
         threshold: float | None = None,
+        max_drop: float | None = None,
+        target_cost: float | None = None,
+        confidence: float = 0.95,
+        on_uncertified: OnUncertified = "raise",
         reward: RewardModel | None = None,
         cost_model: CostModel | None = None,
         sampler: Sampler | None = None,
@@ -94,53 +101,34 @@ class BestRoute:
         self.calibration = calibration
         self._selector = Selector(self.reward)
         self._warned: set[str] = set()
-        self.policy = self._resolve(policy, threshold)
+        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
+        self.policy = self._resolve(policy, target)
 
-    def policy_at(self, threshold: float | None) -> Policy:
+    def policy_at(self, target: Target) -> Policy:
         """The policy of a call: the engine's own, or one-shot at another threshold.
 
         Raises:
             RouterNotTrained: There is no router for a threshold.
-            ConfigError: The threshold is negative or not a number.
+            ConfigError: The threshold is no threshold, or there is no calibration table for
+                what is asked.
+            NotCertifiedError: The calibration queries do not certify the drop.
         """
-        return self.policy if threshold is None else self._resolve(None, threshold)
+        return self._resolve(None, target) if target.given else self.policy
 
-    def _resolve(self, policy: Policy | None, threshold: float | None) -> Policy:
+    def _resolve(self, policy: Policy | None, target: Target) -> Policy:
         """The policy asked for, once it is sure that it can work."""
-        if policy is not None and threshold is not None:
-            raise ConfigError("give a policy or a threshold, not both")
-        if policy is None and threshold is not None:
-            policy = OneShot(threshold)
+        if policy is not None and target.given:
+            raise ConfigError("give a policy or a threshold, max_drop or target_cost, not both")
+        if target.given:
+            check_router(self.router, self.pool, self.cost_model)
+            return target.policy(self.calibration)
         if policy is None:
             if self.router is not None:
                 raise ConfigError("a router needs a threshold: give threshold= or policy=")
             policy = Cascade()
         if policy.needs_router:
-            self._check_router()
+            check_router(self.router, self.pool, self.cost_model)
         return policy
-
-    def _check_router(self) -> None:
-        if self.router is None:
-            raise RouterNotTrained(
-                "one-shot routing needs a trained router: train one with "
-                "`bestroute fit SAMPLES.parquet --pool pool.yaml --output router/`, then use "
-                "BestRoute.from_pretrained('router/'); without one, leave threshold and policy "
-                "out to get the training-free cascade"
-            )
-        unknown = [str(arm) for arm in self.pool.arms if arm not in self.router.arms]
-        if unknown:
-            raise PoolMismatchError(
-                f"the router has no head for {', '.join(unknown)}; "
-                f"it was made for {', '.join(map(str, self.router.arms))}"
-            )
-        reference = getattr(self.router, "reference", self.pool.reference.name)
-        if reference != self.pool.reference.name:
-            raise PoolMismatchError(
-                f"the router was made against the reference {reference!r}, "
-                f"the pool's is {self.pool.reference.name!r}"
-            )
-        for member in self.pool.models:
-            self.cost_model.price(member.name)
 
     @classmethod
     def from_pretrained(
@@ -149,7 +137,6 @@ class BestRoute:
         *,
         pool: ModelPool | None = None,
         revision: str | None = None,
-        threshold: float | None = None,
         **options: Any,
     ) -> BestRoute:
         """Load a saved router from a directory or a hub id.
@@ -159,17 +146,16 @@ class BestRoute:
             pool: The pool to use. An artifact names models and prices, never where to send a
                 key: give a pool of the same names for api_base, keys and other parameters.
             revision: Branch, tag or commit on the hub.
-            threshold: Instead of the artifact's calibrated one.
-            **options: Further arguments of `BestRoute`.
+            **options: Further arguments of `BestRoute`; `policy`, `threshold`, `max_drop` or
+                `target_cost` instead of the artifact's policy.
 
         Raises:
             ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
             PoolMismatchError: It was made for another pool.
         """
         parts = artifact.load(name_or_path, pool=pool, revision=revision)
-        if threshold is not None:
+        if any(options.get(name) is not None for name in KNOBS):
             del parts["policy"]
-            parts["threshold"] = threshold
         if "reward" not in parts and options.get("reward") is None:
             _log.warning(
                 "%s was saved with a reward model of the user's own: give it as reward=; "
@@ -212,6 +198,10 @@ class BestRoute:
         messages: Messages,
         *,
         threshold: float | None = None,
+        max_drop: float | None = None,
+        target_cost: float | None = None,
+        confidence: float = 0.95,
+        on_uncertified: OnUncertified = "raise",
         max_n: int | None = None,
         query_text: str | None = None,
         **params: Any,
@@ -220,23 +210,34 @@ class BestRoute:
 
         Args:
             messages: OpenAI-format messages, or the text of one user message.
-            threshold: For this call, instead of the engine's.
+            threshold: For this call, instead of the engine's policy; or, one of them,
+            max_drop: the largest relative quality drop that is promised, or
+            target_cost: $ for 1,000 queries (see `BestRoute`).
+            confidence: Of `max_drop`.
+            on_uncertified: Whether a `max_drop` that is not certified raises, or asks the
+                reference.
             max_n: Largest n for this call.
             query_text: What the router reads, instead of the last user message.
             **params: OpenAI parameters of the request (tools, response_format ...).
 
         Raises:
+            ConfigError: The knobs contradict each other, or cannot be had.
             RequestError: The request is malformed.
             NoEligibleArmError: No arm can serve it.
         """
         request = Request.build(messages, params, query_text=query_text)
-        return self._plan(request, self.policy_at(threshold), max_n)[2]
+        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
+        return self._plan(request, self.policy_at(target), max_n).decision
 
     async def acomplete(
         self,
         messages: Messages,
         *,
         threshold: float | None = None,
+        max_drop: float | None = None,
+        target_cost: float | None = None,
+        confidence: float = 0.95,
+        on_uncertified: OnUncertified = "raise",
         max_n: int | None = None,
         query_text: str | None = None,
         **params: Any,
@@ -247,7 +248,8 @@ class BestRoute:
             RequestError: The request is malformed, or no arm can serve it.
             SamplingError: No model gave a response; it carries all causes and calls.
         """
-        loop = await self._loop(messages, threshold, max_n, query_text, params)
+        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
+        loop = await self._loop(messages, target, max_n, query_text, params)
         async with aclosing(loop.run(streaming=False)) as items:
             async for item in items:
                 if isinstance(item, RoutedResponse):
@@ -259,6 +261,10 @@ class BestRoute:
         messages: Messages,
         *,
         threshold: float | None = None,
+        max_drop: float | None = None,
+        target_cost: float | None = None,
+        confidence: float = 0.95,
+        on_uncertified: OnUncertified = "raise",
         max_n: int | None = None,
         query_text: str | None = None,
         **params: Any,
@@ -268,7 +274,8 @@ class BestRoute:
         One sample streams as it comes; of several, the selected one comes in one piece.
         Arguments and errors are those of `acomplete`.
         """
-        loop = await self._loop(messages, threshold, max_n, query_text, params)
+        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
+        loop = await self._loop(messages, target, max_n, query_text, params)
         async with aclosing(loop.run(streaming=True)) as items:
             async for item in items:
                 yield item
@@ -286,13 +293,13 @@ class BestRoute:
     async def _loop(
         self,
         messages: Messages,
-        threshold: float | None,
+        target: Target,
         max_n: int | None,
         query_text: str | None,
         params: Mapping[str, Any],
     ) -> Loop:
         request = Request.build(messages, params, query_text=query_text)
-        policy = self.policy_at(threshold)
+        policy = self.policy_at(target)
         state, first, decision = await asyncio.to_thread(self._plan, request, policy, max_n)
         return Loop(
             request,
@@ -305,64 +312,16 @@ class BestRoute:
             selector=self._selector,
         )
 
-    def _plan(
-        self, request: Request, policy: Policy, max_n: int | None
-    ) -> tuple[State, tuple[Draw, ...], Decision]:
-        """The policy's view of the request, its first move, and that move as a decision."""
-        excluded = excluded_arms(request, self.cost_model, max_n=max_n)
-        arms = tuple(arm for arm in self.pool.arms if arm not in excluded)
-        if not arms:
-            reasons = "; ".join(sorted(set(excluded.values())))
-            raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
+    def _plan(self, request: Request, policy: Policy, max_n: int | None) -> Plan:
         self._warn_of_other_sampling(request)
-        match, lengths, quality = self._predict(request, policy, arms)
-        costs = {arm: self._cost(arm, request, lengths.get(arm)) for arm in self.pool.arms}
-        state = State(
-            arms=arms,
-            reference=self.pool.reference_arm,
-            costs=costs,
-            match=match,
-            quality=quality,
-            query=request.query,
+        return plan(
+            request,
+            policy,
+            pool=self.pool,
+            router=self.router,
+            cost_model=self.cost_model,
+            max_n=max_n,
         )
-        first = policy.next(state)
-        if isinstance(first, Accept):
-            raise NoEligibleArmError(f"{policy.name} has nothing to draw: {first.reason}")
-        arm = Arm(first[0].model, first[0].n)
-        decision = Decision(
-            arm=arm,
-            match_probability=match.get(arm),
-            match_probabilities={str(each): match[each] for each in arms if each in match},
-            estimated_costs={str(each): costs[each] for each in arms if costs[each] == costs[each]},
-            threshold=getattr(policy, "threshold", None),
-            policy=policy.name,
-            calibrated=policy.calibrated,
-            excluded={str(each): why for each, why in excluded.items()},
-            reason=first[0].reason,
-        )
-        return state, first, decision
-
-    def _predict(
-        self, request: Request, policy: Policy, arms: Sequence[Arm]
-    ) -> tuple[dict[Arm, float], dict[Arm, float], dict[Arm, float]]:
-        """Match probability of every eligible arm; output length and quality where predicted."""
-        if self.router is None or not policy.needs_router:
-            return {}, {}, {}
-        prediction = self.router.predict([request.query])
-        columns = {arm: prediction.arms.index(arm) for arm in arms}
-
-        def first(values: Floats | None) -> dict[Arm, float]:
-            if values is None:
-                return {}
-            return {arm: float(values[0, column]) for arm, column in columns.items()}
-
-        return first(prediction.match), first(prediction.output_tokens), first(prediction.quality)
-
-    def _cost(self, arm: Arm, request: Request, output_tokens: float | None) -> float:
-        try:
-            return self.cost_model.estimate(arm, request.prompt, output_tokens=output_tokens)
-        except MissingPriceError:
-            return float("nan")  # only a policy that needs no prices gets this far
 
     def _warn_of_other_sampling(self, request: Request) -> None:
         for member in self.pool.models:

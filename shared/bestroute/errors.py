@@ -28,6 +28,10 @@ class MissingPriceError(ConfigError):
     """A price is needed for a decision and neither the pool nor LiteLLM knows it."""
 
 
+class NotCertifiedError(ConfigError):
+    """A drop was to be promised that the calibration queries do not certify."""
+
+
 class RequestError(BestRouteError, ValueError):
     """A request that no model could be asked, such as empty messages."""
 

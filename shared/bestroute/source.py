@@ -163,4 +163,5 @@ def _digest(engine: BestRoute) -> str | None:
         policy=engine.policy,
         reward=engine.reward,
         cost_model=engine.cost_model,
+        calibration=engine.calibration,
     )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from bestroute.calibration import Budget, CalibrationTable, Limit, Promise, check_promise
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
+from bestroute.learning.certify import THRESHOLDS, FixedSequence
 from bestroute.learning.curves import sweep
 from bestroute.learning.outcomes import Outcomes
+from bestroute.policy.threshold import ALWAYS_REFERENCE
+
+DROPS = (0.005, 0.01, 0.02, 0.05, 0.1)
+CONFIDENCES = (0.9, 0.95, 0.99)
 
 _ROUNDING = 1e-9
 """One wrong answer in 50 is a drop of 0.02, and in floats a hair more."""
@@ -75,4 +82,70 @@ def pick_threshold(
             f"a point estimate on {len(outcomes)} calibration queries: it carries no promise "
             "for other queries"
         ),
+    )
+
+
+def calibrate(
+    match: Floats,
+    estimated: Floats,
+    outcomes: Outcomes,
+    *,
+    max_drops: Sequence[float] = DROPS,
+    confidences: Sequence[float] = CONFIDENCES,
+    score_range: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> CalibrationTable:
+    """What callers may ask for at run time: thresholds by promised drop and by cost.
+
+    Every row is a sequence of tests of its own (see `certify`): each promise holds on its own
+    with its confidence, not all of them at once.
+
+    Args:
+        match: The router's match probabilities [Q, A].
+        estimated: Estimated costs [Q, A] in $.
+        outcomes: What the arms were worth on the calibration queries.
+        max_drops: Drops to certify, relative to always-reference, in [0, 1].
+        confidences: Confidences to certify them at, in (0, 1).
+        score_range: Lowest and highest quality; see `certify`.
+        seed: Of the order of the queries.
+
+    Raises:
+        ConfigError: An option is out of range.
+        DataError: The shapes disagree, a score lies outside [0, 1] and no range is given, or
+            the reference's mean quality is not positive.
+    """
+    pairs = [(drop, level) for level in sorted(set(confidences)) for drop in sorted(set(max_drops))]
+    for drop, level in pairs:
+        check_promise(drop, level)
+    played = FixedSequence.play(match, estimated, outcomes, score_range=score_range, seed=seed)
+    found = [played.certify(drop, level) for drop, level in pairs]
+    return CalibrationTable(
+        n_queries=len(outcomes),
+        score_range=played.score_range,
+        promises=tuple(
+            Promise(
+                max_drop=each.max_drop,
+                confidence=each.confidence,
+                threshold=each.threshold,
+                cost_per_1k=each.cost_per_1k,
+            )
+            for each in found
+            if each.threshold is not None
+        ),
+        limits=tuple(
+            Limit(confidence=level, max_drop=played.smallest_drop(level))
+            for level in sorted(set(confidences))
+        ),
+        budgets=_budgets(played),
+    )
+
+
+def _budgets(played: FixedSequence) -> tuple[Budget, ...]:
+    """Costs from always-reference downwards, each once, none dearer than always-reference."""
+    highest: dict[float, float] = {played.reference_cost: ALWAYS_REFERENCE}
+    for threshold, cost in zip(THRESHOLDS, played.cost, strict=True):
+        if cost < played.reference_cost:
+            highest.setdefault(float(cost), float(threshold))
+    return tuple(
+        Budget(cost_per_1k=1000 * cost, threshold=threshold) for cost, threshold in highest.items()
     )

@@ -15,9 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.outcomes import Outcomes
-
-ALWAYS_REFERENCE = 1.01
-"""A threshold that no match probability reaches."""
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 
 _MOST_THRESHOLDS = 501
 

@@ -47,6 +47,9 @@ class Decision(BaseModel):
         threshold: The threshold of a threshold policy.
         policy: Name of the policy.
         calibrated: Whether its threshold was calibrated on data.
+        max_drop: The relative quality drop that the threshold was certified for, if it was.
+        confidence: Of that promise; `None` where it needs none (always-reference).
+        target_cost: The cost in $ for 1,000 queries that it was picked for, if it was.
         excluded: Arms that cannot serve this request, by `name:n`, and why.
         reason: The decision in words.
     """
@@ -60,6 +63,9 @@ class Decision(BaseModel):
     threshold: float | None = None
     policy: str = ""
     calibrated: bool = False
+    max_drop: float | None = None
+    confidence: float | None = None
+    target_cost: float | None = None
     excluded: dict[str, str] = {}
     reason: str = ""
 

@@ -21,6 +21,9 @@ class OneShot:
         threshold: Smallest match probability that qualifies, in [0, 1]; above 1 is always the
             reference.
         calibrated: Whether the threshold was picked on data.
+        max_drop: The relative quality drop that it was certified for, if it was.
+        confidence: Of that promise; `None` where it needs none (always-reference).
+        target_cost: The cost in $ for 1,000 queries that it was picked for, if it was.
 
     Raises:
         ConfigError: The threshold is negative or not a number.
@@ -29,11 +32,22 @@ class OneShot:
     name = "one-shot"
     needs_router = True
 
-    def __init__(self, threshold: float, *, calibrated: bool = False) -> None:
+    def __init__(
+        self,
+        threshold: float,
+        *,
+        calibrated: bool = False,
+        max_drop: float | None = None,
+        confidence: float | None = None,
+        target_cost: float | None = None,
+    ) -> None:
         self.threshold = float(threshold)
         if not self.threshold >= 0:
             raise ConfigError(f"threshold is {threshold}; expected a number of at least 0")
         self.calibrated = calibrated
+        self.max_drop = max_drop
+        self.confidence = confidence
+        self.target_cost = target_cost
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         """Draw the chosen arm; accept what it brought."""

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+ALWAYS_REFERENCE = 1.01
+"""A threshold that no match probability reaches."""
+
 
 def choose(
     match: Floats, cost: Floats, reference_index: int | None, threshold: float

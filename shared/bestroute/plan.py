@@ -1,0 +1,141 @@
+"""From a request to the policy's first move: what can serve it, at which chances and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bestroute.constraints import excluded_arms
+from bestroute.cost import CostModel
+from bestroute.errors import (
+    MissingPriceError,
+    NoEligibleArmError,
+    PoolMismatchError,
+    RouterNotTrained,
+)
+from bestroute.policy import Accept, Decision, Draw, Policy, State
+from bestroute.pool import Arm, ModelPool
+from bestroute.query import Request
+from bestroute.routers.base import Floats, Router
+
+
+class Plan(NamedTuple):
+    """The policy's view of a request, its first move, and that move as a decision."""
+
+    state: State
+    first: tuple[Draw, ...]
+    decision: Decision
+
+
+def plan(
+    request: Request,
+    policy: Policy,
+    *,
+    pool: ModelPool,
+    router: Router | None,
+    cost_model: CostModel,
+    max_n: int | None = None,
+) -> Plan:
+    """Ask the router, then the policy; no model is called.
+
+    Args:
+        request: The request.
+        policy: Decides.
+        pool: What there is to choose from.
+        router: Predicts match probabilities, where the policy needs them.
+        cost_model: Estimates costs.
+        max_n: Largest n.
+
+    Raises:
+        NoEligibleArmError: No arm of the pool can serve the request.
+    """
+    excluded = excluded_arms(request, cost_model, max_n=max_n)
+    arms = tuple(arm for arm in pool.arms if arm not in excluded)
+    if not arms:
+        reasons = "; ".join(sorted(set(excluded.values())))
+        raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
+    asked = router if policy.needs_router else None
+    match, lengths, quality = _predict(request, asked, arms)
+    costs = {arm: _cost(arm, request, cost_model, lengths.get(arm)) for arm in pool.arms}
+    state = State(
+        arms=arms,
+        reference=pool.reference_arm,
+        costs=costs,
+        match=match,
+        quality=quality,
+        query=request.query,
+    )
+    first = policy.next(state)
+    if isinstance(first, Accept):
+        raise NoEligibleArmError(f"{policy.name} has nothing to draw: {first.reason}")
+    arm = Arm(first[0].model, first[0].n)
+    decision = Decision(
+        arm=arm,
+        match_probability=match.get(arm),
+        match_probabilities={str(each): match[each] for each in arms if each in match},
+        estimated_costs={str(each): costs[each] for each in arms if costs[each] == costs[each]},
+        threshold=getattr(policy, "threshold", None),
+        policy=policy.name,
+        calibrated=policy.calibrated,
+        max_drop=getattr(policy, "max_drop", None),
+        confidence=getattr(policy, "confidence", None),
+        target_cost=getattr(policy, "target_cost", None),
+        excluded={str(each): why for each, why in excluded.items()},
+        reason=first[0].reason,
+    )
+    return Plan(state, first, decision)
+
+
+def _predict(
+    request: Request, router: Router | None, arms: Sequence[Arm]
+) -> tuple[dict[Arm, float], dict[Arm, float], dict[Arm, float]]:
+    """Match probability of every eligible arm; output length and quality where predicted."""
+    if router is None:
+        return {}, {}, {}
+    prediction = router.predict([request.query])
+    columns = {arm: prediction.arms.index(arm) for arm in arms}
+
+    def first(values: Floats | None) -> dict[Arm, float]:
+        if values is None:
+            return {}
+        return {arm: float(values[0, column]) for arm, column in columns.items()}
+
+    return first(prediction.match), first(prediction.output_tokens), first(prediction.quality)
+
+
+def _cost(arm: Arm, request: Request, cost_model: CostModel, output_tokens: float | None) -> float:
+    try:
+        return cost_model.estimate(arm, request.prompt, output_tokens=output_tokens)
+    except MissingPriceError:
+        return float("nan")  # only a policy that needs no prices gets this far
+
+
+def check_router(router: Router | None, pool: ModelPool, cost_model: CostModel) -> None:
+    """Make sure that the router can choose from this pool.
+
+    Raises:
+        RouterNotTrained: There is none.
+        PoolMismatchError: It knows other arms, or another reference, than the pool.
+        MissingPriceError: It needs a price that nobody knows.
+    """
+    if router is None:
+        raise RouterNotTrained(
+            "one-shot routing needs a trained router: train one with "
+            "`bestroute fit SAMPLES.parquet --pool pool.yaml --output router/`, then use "
+            "BestRoute.from_pretrained('router/'); without one, leave threshold and policy "
+            "out to get the training-free cascade"
+        )
+    unknown = [str(arm) for arm in pool.arms if arm not in router.arms]
+    if unknown:
+        raise PoolMismatchError(
+            f"the router has no head for {', '.join(unknown)}; "
+            f"it was made for {', '.join(map(str, router.arms))}"
+        )
+    reference = getattr(router, "reference", pool.reference.name)
+    if reference != pool.reference.name:
+        raise PoolMismatchError(
+            f"the router was made against the reference {reference!r}, "
+            f"the pool's is {pool.reference.name!r}"
+        )
+    for member in pool.models:
+        cost_model.price(member.name)

@@ -1,0 +1,106 @@
+"""What a caller asks of the router: a threshold, a promised drop, or a cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from bestroute.calibration import CalibrationTable, check_promise
+from bestroute.errors import ConfigError, NotCertifiedError
+from bestroute.policy import OneShot
+from bestroute.policy.threshold import ALWAYS_REFERENCE
+
+OnUncertified = Literal["raise", "reference"]
+
+KNOBS = ("threshold", "max_drop", "target_cost")
+"""At most one of these is given at a time."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most one of three, and how sure and how strict a promised drop is to be.
+
+    Attributes:
+        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
+        max_drop: Largest relative quality drop against always-reference that is promised.
+        target_cost: $ for 1,000 queries, on average over queries like the calibration's.
+        confidence: That of the promised drop.
+        on_uncertified: Where the drop is not certified: raise, or always ask the reference.
+
+    Raises:
+        ConfigError: More than one of the three is given, or a value is out of range.
+    """
+
+    threshold: float | None = None
+    max_drop: float | None = None
+    target_cost: float | None = None
+    confidence: float = 0.95
+    on_uncertified: OnUncertified = "raise"
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        given = [name for name in KNOBS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"give one of {', '.join(KNOBS)}, not {' and '.join(given)}")
+        check_promise(self.max_drop or 0.0, self.confidence)
+        if self.target_cost is not None and not self.target_cost >= 0:
+            raise ConfigError(f"target_cost is {self.target_cost}; expected $ for 1,000 queries")
+        if self.on_uncertified not in ("raise", "reference"):
+            raise ConfigError(
+                f'on_uncertified is {self.on_uncertified!r}; expected "raise" or "reference"'
+            )
+
+    @classmethod
+    def of(cls, holder: object) -> Target:
+        """Out of the attributes of these names; `None` is not given."""
+        found = {name: getattr(holder, name) for name in ASKED}
+        return cls(**{name: value for name, value in found.items() if value is not None})
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is asked for."""
+        return any(getattr(self, name) is not None for name in KNOBS)
+
+    def policy(self, table: CalibrationTable | None) -> OneShot:
+        """The one-shot policy that does what is asked for.
+
+        Args:
+            table: What calibration found; only a threshold can do without.
+
+        Raises:
+            ConfigError: There is no table, nothing is asked for, or no threshold is so cheap.
+            NotCertifiedError: The drop is not certified, and that is to raise.
+        """
+        if self.threshold is not None:
+            return OneShot(self.threshold)
+        if table is None:
+            raise ConfigError(
+                "max_drop and target_cost need a calibration table, and this router has none: "
+                "run `bestroute calibrate ROUTER SAMPLES`, or give a threshold"
+            )
+        if self.target_cost is not None:
+            cheap = table.for_cost(self.target_cost).threshold
+            return OneShot(cheap, calibrated=True, target_cost=self.target_cost)
+        if self.max_drop is None:
+            raise ConfigError(f"give one of {', '.join(KNOBS)}")
+        try:
+            row = table.for_drop(self.max_drop, confidence=self.confidence)
+        except NotCertifiedError:
+            if self.on_uncertified == "raise":
+                raise
+            return OneShot(ALWAYS_REFERENCE, calibrated=True, max_drop=0.0)
+        return OneShot(
+            row.threshold, calibrated=True, max_drop=row.max_drop, confidence=row.confidence
+        )
+
+
+ASKED = tuple(field.name for field in fields(Target))
+"""The options of a call that make a target."""
+
+
+def override(defaults: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a call over defaults: any knob of the call replaces whichever is the default."""
+    turned = any(call.get(name) is not None for name in KNOBS)
+    kept = {k: v for k, v in defaults.items() if not (turned and k in KNOBS)}
+    return {**kept, **call}
