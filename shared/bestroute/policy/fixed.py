@@ -13,7 +13,7 @@ from bestroute.pool import Arm
 
 
 class FixedArm:
-    """The same arm for every request (the paper's fixed best-of-n; arXiv 2506.22716, section 4).
+    """The same arm for every request (the fixed best-of-n of arXiv 2506.22716).
 
     Where that arm cannot serve the request, or its draw brings nothing, the reference answers,
     and if it cannot, the cheapest arm that can.

@@ -34,7 +34,7 @@ def train_factors(
 ) -> MultiHeadRouter:
     """Heads of low rank: Pr[arm matches] = sigma(s(arm, q) - s(reference, q)).
 
-    s(arm, q) = w . (v_arm * (W x(q) + b)), arXiv 2406.18665, section 4.2. A difference of two
+    s(arm, q) = w . (v_arm * (W x(q) + b)), arXiv 2406.18665. A difference of two
     such scores is x(q) P d_arm plus a bias, with P = W' and d_arm = w * (v_arm - v_reference):
     the arms' heads are products of few factors, and the trained router is a multi-head one.
     Chosen here: the labels are match probabilities instead of preferences, x is what the
