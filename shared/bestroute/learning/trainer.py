@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -38,7 +39,7 @@ class Training:
         output: Folder of the result.
         settings: All that the result depends on, JSON-able; tells one run from another.
         epochs, learning_rate, batch_size, accumulation_steps, seed: See `train_reward`.
-        keep_best: Keep the epoch of least held-out loss; else the last.
+        keep_best: Keep the epoch of least held-out loss, or the start; else the last epoch.
         metrics: Held-out predictions -> figures by name.
         progress: Told of every step of the optimiser.
 
@@ -71,6 +72,7 @@ class Training:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._all_checkpoints = output / "checkpoints"
         self._checkpoints = self._all_checkpoints / digest
+        self._module, self._keep_best = module, keep_best
         self._held_out = bool(held_out)
         self._seed = seed
         each_epoch = "epoch" if keep_best else "no"
@@ -110,11 +112,15 @@ class Training:
 
     def run(self) -> None:
         """Train, from the last complete checkpoint if there is one."""
+        start = copy.deepcopy(self._module.state_dict()) if self._keep_best else {}
+        loss = self.measure().get("eval_loss", 0.0)
         set_seed(self._seed)  # whatever was measured before
         # The state is written last: a checkpoint without it was cut short itself.
         complete = [path.parent for path in self._checkpoints.glob("*/trainer_state.json")]
         last = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
         self._trainer.train(resume_from_checkpoint=str(last) if last else None)
+        if self._keep_best and self.measure()["eval_loss"] >= loss:
+            self._module.load_state_dict(start)
 
     def close(self, save: Callable[[], None]) -> None:
         """Save the result, in one process only, then remove the checkpoints."""

@@ -14,7 +14,8 @@ from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.features import surface_features
 
-_FARTHEST = 4.0
+FARTHEST = 4.0
+"""Standard deviations at which an input is clipped."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Heads:
 
     def standardise(self, inputs: Floats) -> Floats:
         """Raw inputs [B, D] as the heads take them."""
-        return np.clip((inputs - self.centre) / self.scale, -_FARTHEST, _FARTHEST)
+        return np.clip((inputs - self.centre) / self.scale, -FARTHEST, FARTHEST)
 
     def match(self, inputs: Floats) -> Floats:
         """Match probabilities [B, H] of raw inputs [B, D]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,15 +70,15 @@ class TransformerEncoder:
         sums = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return sums
-        runs, owners = self._runs(texts)
+        runs, owners = self.runs(texts)
         order = sorted(range(len(runs)), key=lambda i: len(runs[i]["input_ids"]))
         for begin in range(0, len(order), _BATCH):
             some = order[begin : begin + _BATCH]
             np.add.at(sums, owners[some], self._sums([runs[i] for i in some]))
         return unit(sums)
 
-    def _runs(self, texts: Sequence[str]) -> tuple[list[dict[str, Any]], NDArray[np.intp]]:
-        """Tokenised runs and which text each belongs to."""
+    def runs(self, texts: Sequence[str]) -> tuple[list[dict[str, Any]], NDArray[np.intp]]:
+        """What the model is fed: tokenised runs, and which text each belongs to [runs]."""
         parts, part_owners = read(texts, 2 * self.max_tokens, _CAP)
         with self._lock:
             tokens = self._tokenizer(
@@ -90,10 +91,24 @@ class TransformerEncoder:
         kept = np.concatenate([_spread(np.flatnonzero(owners == i)) for i in range(len(texts))])
         return [{key: tokens[key][i] for key in tokens} for i in kept], owners[kept]
 
+    def pad(self, runs: Sequence[Mapping[str, Any]]) -> Any:
+        """Runs as PyTorch tensors [runs, longest]."""
+        with self._lock:
+            return self._tokenizer.pad(list(runs), return_tensors="pt")
+
+    def module(self) -> Any:
+        """A copy of the PyTorch model, to be trained; the encoder itself stays frozen."""
+        return copy.deepcopy(self._model)
+
+    def save_pretrained(self, folder: str | Path, module: Any) -> None:
+        """Save a trained copy of the model, with this tokenizer."""
+        module.save_pretrained(folder)
+        with self._lock:
+            self._tokenizer.save_pretrained(folder)
+
     def _sums(self, runs: list[dict[str, Any]]) -> Vectors:
         """Sum of the hidden states of each run [runs, dimension]."""
-        with self._lock:
-            batch = self._tokenizer.pad(runs, return_tensors="pt").to(self.device)
+        batch = self.pad(runs).to(self.device)
         with self._torch.inference_mode():
             hidden = self._model(**batch).last_hidden_state
             summed = (hidden * batch["attention_mask"].unsqueeze(-1)).sum(dim=1)
