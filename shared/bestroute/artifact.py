@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bestroute._extras import require
-from bestroute.bundle import BUNDLED, bundle, unbundle
+from bestroute.bundle import BUNDLED, bundle, fingerprint, unbundle
 from bestroute.calibration import CalibrationTable
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import (
@@ -281,9 +281,9 @@ def artifact_digest(
         return None
     description, tensors = router.state()
     facts = [
-        description,
+        fingerprint(description),
         {"kind": policy.name, **vars(policy)},
-        reward.config(),
+        fingerprint(reward.config()),
         {name: stats.model_dump() for name, stats in cost_model.stats.items()},
         calibration and calibration.model_dump(),
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,14 @@ def bundle(config: Any, folder: Path, *, key: str = "") -> Any:
     Returns:
         The config with names relative to the artifact.
     """
-    if isinstance(config, list):
-        return [bundle(each, folder, key=f"{key}-{i}") for i, each in enumerate(config)]
-    if not isinstance(config, Mapping):
-        return config
-    packed = {name: bundle(each, folder, key=str(name)) for name, each in config.items()}
-    for name in _NAMES:
-        source = packed.get(name)
-        if isinstance(source, str) and key and Path(source).is_dir():
-            _copy(Path(source), folder / key)
-            packed[name] = f"{_HERE}{key}"
-    return packed
+
+    def pack(name: str, place: str) -> str:
+        if not place or not Path(name).is_dir():
+            return name
+        _copy(Path(name), folder / place)
+        return f"{_HERE}{place}"
+
+    return _renamed(config, pack, key)
 
 
 def unbundle(config: Any, folder: Path) -> Any:
@@ -45,25 +43,58 @@ def unbundle(config: Any, folder: Path) -> Any:
     Raises:
         ArtifactError: A name leads out of the artifact.
     """
+
+    def unpack(name: str, place: str) -> str:
+        if not name.startswith(_HERE):
+            return name
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ArtifactError(f"{name!r} leads out of the artifact")
+        return str(path)
+
+    return _renamed(config, unpack, "")
+
+
+def fingerprint(config: Any) -> Any:
+    """The config with the SHA-256 of a local model in place of its name, wherever it lies."""
+
+    def digest(name: str, place: str) -> str:
+        return _digest(Path(name)) if Path(name).is_dir() else name
+
+    return _renamed(config, digest, "")
+
+
+def _renamed(config: Any, rename: Callable[[str, str], str], key: str) -> Any:
+    """A config whose models are renamed; `rename` is told the name and the keys above it."""
     if isinstance(config, list):
-        return [unbundle(each, folder) for each in config]
+        return [_renamed(each, rename, f"{key}-{i}") for i, each in enumerate(config)]
     if not isinstance(config, Mapping):
         return config
-    opened = {name: unbundle(each, folder) for name, each in config.items()}
+    above = f"{key}-" if key else ""
+    changed = {name: _renamed(each, rename, f"{above}{name}") for name, each in config.items()}
     for name in _NAMES:
-        inside = opened.get(name)
-        if isinstance(inside, str) and inside.startswith(_HERE):
-            path = (folder / inside).resolve()
-            if not path.is_relative_to(folder.resolve()):
-                raise ArtifactError(f"{name}: {inside!r} leads out of the artifact")
-            opened[name] = str(path)
-    return opened
+        if isinstance(changed.get(name), str):
+            changed[name] = rename(changed[name], key)
+    return changed
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for pattern in BUNDLED for file in folder.glob(pattern))
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _copy(source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
         return
     target.mkdir(parents=True, exist_ok=True)
-    for pattern in BUNDLED:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, target / file.name)
+    for stale in _files(target):  # of a model saved here before
+        stale.unlink()
+    for file in _files(source):
+        shutil.copyfile(file, target / file.name)
