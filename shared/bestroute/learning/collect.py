@@ -93,6 +93,7 @@ async def acollect(
         raise DataError(f"{path}: is there already and was not collected here; choose another")
     pool = ModelPool.read(pool)
     await load_litellm()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with closing(Journal(journal_path(path), about(pool))) as journal:
         work = Workload(prompts, pool, samples, journal)
         lost = journal.write_off()

@@ -54,23 +54,28 @@ class Journal:
 
     def __init__(self, path: str | Path, about: Mapping[str, str]) -> None:
         self.path = Path(path)
-        self._db = sqlite3.connect(self.path, timeout=0)
         try:
-            # A lock of the operating system: it ends with the process, however that ends.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
-            self._compare(about)
+            self._db = sqlite3.connect(self.path, timeout=0)
         except sqlite3.OperationalError as error:
-            self.close()
-            raise DataError(f"{path}: another process is using it ({error})") from error
+            raise DataError(f"{path}: cannot be opened ({error})") from error
+        try:
+            self._begin()
+            self._compare(about)
         except sqlite3.DatabaseError as error:
             self.close()
-            raise DataError(f"{path}: is damaged, or not a journal ({error})") from error
+            is_busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            why = "another process is using it" if is_busy else "cannot be used as a journal"
+            raise DataError(f"{path}: {why} ({error})") from error
         except DataError:
             self.close()
             raise
+
+    def _begin(self) -> None:
+        # A lock of the operating system: it ends with the process, however that ends.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
 
     def close(self) -> None:
         """Let another process have it."""
