@@ -14,8 +14,10 @@ from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_cal
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import ConfigurableField
 
-from bestroute import BestRoute, Cascade, ModelPool
-from bestroute.errors import RequestError, RouterNotTrained, SamplingError
+from bestroute import BestRoute, Cascade, ModelPool, OneShot
+from bestroute.artifact import update
+from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.errors import NotCertifiedError, RequestError, RouterNotTrained, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
 from bestroute.routers.features import FEATURE_NAMES
@@ -357,6 +359,44 @@ def test_a_saved_router_decides(pool: Any, chat_server: ChatServer, tmp_path: Pa
     threshold = llm.configurable_fields(threshold=ConfigurableField(id="t"))
     dear = threshold.with_config(configurable={"t": 0.99}).invoke(ASK)
     assert dear.response_metadata["bestroute"]["arm"] == "openai/big:1"
+
+
+TABLE = CalibrationTable(
+    n_queries=900,
+    promises=(Promise(max_drop=0.02, confidence=0.95, threshold=0.8, cost_per_1k=5),),
+    budgets=(Budget(cost_per_1k=3, threshold=0.5),),
+)
+
+
+def test_a_promise_instead_of_a_threshold(
+    pool: Any, chat_server: ChatServer, tmp_path: Path
+) -> None:
+    _save_router(pool, tmp_path, 1.0)  # a match probability of 0.73
+    update(tmp_path, calibration=TABLE, policy=OneShot(0.6))
+    cache = InMemoryCache()
+    asked = {
+        "threshold": ChatBestRoute.from_pretrained(tmp_path, pool=pool, cache=cache),
+        "max_drop": ChatBestRoute.from_pretrained(tmp_path, pool=pool, cache=cache, max_drop=0.05),
+        "target_cost": ChatBestRoute.from_pretrained(
+            tmp_path, pool=pool, cache=cache, target_cost=3
+        ),
+    }
+    made = {name: llm.invoke(ASK).response_metadata["bestroute"] for name, llm in asked.items()}
+    assert len(chat_server.requests) == 3, "another promise is another cache key"
+    arms = {name: decision["arm"] for name, decision in made.items()}
+    assert arms == {
+        "threshold": "openai/small:1",
+        "max_drop": "openai/big:1",
+        "target_cost": "openai/small:1",
+    }
+    assert (made["max_drop"]["max_drop"], made["max_drop"]["confidence"]) == (0.02, 0.95)
+    assert made["target_cost"]["target_cost"] == 3
+    of_call = asked["max_drop"].bind(threshold=0.7).invoke(ASK)
+    assert of_call.response_metadata["bestroute"]["arm"] == "openai/small:1"
+    with pytest.raises(NotCertifiedError):
+        asked["threshold"].invoke(ASK, max_drop=0.01)
+    safe = asked["threshold"].invoke(ASK, max_drop=0.01, on_uncertified="reference")
+    assert safe.response_metadata["bestroute"]["arm"] == "openai/big:1"
 
 
 def test_a_retrained_router_misses_the_cache(

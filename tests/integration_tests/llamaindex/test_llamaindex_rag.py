@@ -13,6 +13,7 @@ from llama_index.core.embeddings import BaseEmbedding
 from pydantic import PrivateAttr
 
 from bestroute import Arm, BestRoute, ModelPool, Prediction
+from bestroute.calibration import CalibrationTable, Promise
 from bestroute.routers.static import StaticEncoder
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import Body, ChatServer
@@ -116,6 +117,19 @@ def test_a_caller_may_say_what_the_router_reads(pool: Any) -> None:
     llm = BestRouteLLM(engine=BestRoute(members, router=router, threshold=0.5))
     llm.complete("A long context, then a question.", query_text="A question.")
     assert router.read == ["A question."]
+
+
+def test_a_call_may_ask_for_a_promise(pool: Any) -> None:
+    members = ModelPool.read(pool)
+    kept = Promise(max_drop=0.02, confidence=0.95, threshold=1.01, cost_per_1k=5)
+    table = CalibrationTable(n_queries=900, promises=(kept,))
+    engine = BestRoute(
+        members, router=ReadingRouter(members.arms), threshold=0.5, calibration=table
+    )
+    llm = BestRouteLLM(engine=engine, threshold=0.1)
+    made = [llm.complete("Hi", **asked).raw["bestroute"] for asked in ({}, {"max_drop": 0.05})]
+    assert [each["arm"] == str(members.reference_arm) for each in made] == [False, True]
+    assert [each["max_drop"] for each in made] == [None, 0.02]
 
 
 def test_a_chat_engine(index: VectorStoreIndex, pool: Any, chat_server: ChatServer) -> None:

@@ -110,6 +110,10 @@ def test_mistakes_show_when_it_is_built(tmp_path: Path, artifact: Path) -> None:
         ChatBestRoute(pool=POOL, threshold=0.5)
     with pytest.raises(ConfigError, match="threshold is -1"):
         ChatBestRoute.from_pretrained(artifact, threshold=-1)
+    with pytest.raises(ConfigError, match="bestroute calibrate"):
+        ChatBestRoute.from_pretrained(artifact, max_drop=0.02)
+    with pytest.raises(ConfigError, match="threshold and target_cost"):
+        ChatBestRoute.from_pretrained(artifact, threshold=0.5, target_cost=1)
     with pytest.raises(ArtifactError, match="not a saved router"):
         ChatBestRoute.from_pretrained(tmp_path)
     with pytest.raises(PoolMismatchError, match="huge"):

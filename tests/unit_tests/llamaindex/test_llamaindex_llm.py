@@ -17,8 +17,16 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCall
 from llama_index.core.tools import FunctionTool
 from pydantic import ValidationError
 
-from bestroute import Arm, BestRoute, Cascade, ModelPool
-from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
+from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
+from bestroute.artifact import update
+from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.errors import (
+    ArtifactError,
+    ConfigError,
+    NotCertifiedError,
+    PoolMismatchError,
+    RouterNotTrained,
+)
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
 from bestroute.routers.multihead import MultiHeadRouter
@@ -93,6 +101,27 @@ def test_a_saved_router(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert dear.to_payload()["threshold"] == 0.99
     assert llm.to_payload()["threshold"] == 0.6
     assert dear.metadata.num_output == 7
+
+
+def test_a_promise_instead_of_a_threshold(artifact: Path) -> None:
+    table = CalibrationTable(
+        n_queries=900,
+        promises=(Promise(max_drop=0.02, confidence=0.95, threshold=0.9, cost_per_1k=5),),
+        budgets=(Budget(cost_per_1k=3, threshold=0.5),),
+    )
+    with pytest.raises(ConfigError, match="bestroute calibrate"):
+        BestRouteLLM.from_pretrained(artifact, max_drop=0.02)
+    update(artifact, calibration=table, policy=OneShot(0.6))
+    llm = BestRouteLLM.from_pretrained(artifact, max_drop=0.05)
+    shown = ("threshold", "max_drop", "confidence", "target_cost")
+    assert [llm.to_payload()[name] for name in shown] == [0.9, 0.02, 0.95, None]
+    cheap = BestRouteLLM.from_pretrained(artifact, target_cost=4)
+    assert [cheap.to_payload()[name] for name in shown] == [0.5, None, None, 4]
+    with pytest.raises(NotCertifiedError):
+        BestRouteLLM.from_pretrained(artifact, max_drop=0.01)
+    safe = BestRouteLLM.from_pretrained(artifact, max_drop=0.01, on_uncertified="reference")
+    assert safe.to_payload()["threshold"] > 1
+    assert pickle.loads(pickle.dumps(llm)).to_payload() == llm.to_payload()
 
 
 def test_a_saved_router_brings_its_pool(artifact: Path) -> None:
