@@ -17,6 +17,9 @@ from bestroute.learning.bestofn import Floats
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 
+ANY_WORD = 1e-9
+"""A threshold that every match probability reaches but 0: there a router has no word on the arm."""
+
 _MOST_THRESHOLDS = 501
 
 
@@ -132,7 +135,7 @@ def sweep(
         estimated: Estimated costs [Q, A] in $.
         outcomes: What the arms were worth.
         thresholds: By default one between any two neighbouring match probabilities (at most
-            501 of them, evenly by rank), 0, and `ALWAYS_REFERENCE`.
+            501 of them, evenly by rank), `ANY_WORD` and `ALWAYS_REFERENCE`.
 
     Raises:
         DataError: The shapes disagree, or a match probability is NaN.
@@ -215,7 +218,7 @@ def _default_thresholds(match: Floats) -> Floats:
     if len(between) > _MOST_THRESHOLDS:
         kept = np.linspace(0, len(between) - 1, _MOST_THRESHOLDS).round().astype(np.intp)
         between = between[kept]
-    return np.array([0.0, *between, ALWAYS_REFERENCE])
+    return np.array([ANY_WORD, *between, ALWAYS_REFERENCE])
 
 
 def _hull(cost: Floats, quality: Floats) -> Floats:

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from bestroute.errors import DataError
 from bestroute.learning.curves import (
     ALWAYS_REFERENCE,
+    ANY_WORD,
     Curve,
     decide,
     mix_of,
@@ -123,7 +124,7 @@ def test_default_thresholds_reach_every_decision(make_outcomes, tensor) -> None:
     reference = cost.shape[1] - 1
     thresholds, choices = decide(match, cost, make_outcomes(cost, quality))
     assert (np.diff(thresholds) > 0).all()
-    everything = {tuple(choose(match, cost, reference, t)) for t in np.linspace(0, 1.1, 45)}
+    everything = {tuple(choose(match, cost, reference, t)) for t in np.linspace(0.01, 1.1, 45)}
     assert {tuple(choice) for choice in choices} == everything
 
 
@@ -143,7 +144,7 @@ def test_the_ends_are_the_cheapest_arm_and_the_reference(make_outcomes) -> None:
     curve = sweep(match, outcomes.cost, outcomes)
     _, choices = decide(match, outcomes.cost, outcomes)
     assert len(curve.thresholds) < 510 < np.unique(match).size
-    assert (curve.thresholds[0], curve.thresholds[-1]) == (0, ALWAYS_REFERENCE)
+    assert (curve.thresholds[0], curve.thresholds[-1]) == (ANY_WORD, ALWAYS_REFERENCE)
     assert set(choices[0]) == {0}
     assert set(choices[-1]) == {3}
     assert curve.cost[-1] == pytest.approx(outcomes.cost[:, 3].mean())
