@@ -13,11 +13,13 @@ from pydantic import ValidationError
 
 from bestroute._config import explain
 from bestroute._sync import run_sync
+from bestroute.billing import list_cost
+from bestroute.cost import CHARS_PER_TOKEN
 from bestroute.errors import ConfigError, ScoreError
 from bestroute.pool import PooledModel, Price
 from bestroute.query import Request
 from bestroute.rewards.base import RewardModel, Scored, Scores, checked
-from bestroute.samples import Call
+from bestroute.samples import Call, Usage
 from bestroute.sampling import Sampler
 
 DEFAULT_PROMPT = (
@@ -33,6 +35,7 @@ _GUARD = (
 _AGAIN = "Reply with the grade alone: one number from {low} to {high}."
 
 _PARALLEL = 16
+_REPLY_TOKENS = 8  # "Score: 7" and a little more
 _NUMBER = r"(-?\d+(?:\.\d+)?)(?![\d.]*\s?[-–]\s?\d)(?:\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?"
 _CUED = re.compile(
     r"\b(?:score|rating|grade)\b[\s*_\"'`]*(?:is|of|[:=])?[\s*_\"'`\[(:]*" + _NUMBER, re.IGNORECASE
@@ -118,9 +121,26 @@ class JudgeReward(RewardModel):
             else None,
         )
 
-    async def _grade(self, query: str, response: str) -> tuple[float | None, list[Call]]:
+    def identity(self) -> dict[str, Any]:
+        """What its grades depend on, JSON-able, without keys."""
+        params = self._member.model_dump()["params"]
+        scale = [self._low, self._high]
+        return {"model": self._member.model, **params, "prompt": self._prompt, "scale": scale}
+
+    def expected(self, query: str, response: str) -> Call:
+        """The call that one grade takes, tokens roughly counted, before it is made."""
+        chat = Request.build(self._chat(query, response))
+        usage = Usage(
+            prompt_tokens=round(len(chat.prompt) / CHARS_PER_TOKEN),
+            completion_tokens=_REPLY_TOKENS,
+            estimated=True,
+        )
+        cost = list_cost(self._member, usage)
+        return Call(model=self._member.name, requested=1, usage=usage, cost=cost)
+
+    def _chat(self, query: str, response: str) -> list[dict[str, str]]:
         mark = hashlib.sha256(f"{query}\0{response}".encode(errors="replace")).hexdigest()[:16]
-        chat = [
+        return [
             {"role": "system", "content": self._prompt.replace("{mark}", mark)},
             {
                 "role": "user",
@@ -128,6 +148,9 @@ class JudgeReward(RewardModel):
                 f"<response {mark}>\n{response}\n</response {mark}>",
             },
         ]
+
+    async def _grade(self, query: str, response: str) -> tuple[float | None, list[Call]]:
+        chat = self._chat(query, response)
         calls: list[Call] = []
         for _ in range(2):
             drawn = await self._sampler.draw(Request.build(chat), self._member, 1)
