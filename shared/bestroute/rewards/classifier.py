@@ -24,6 +24,8 @@ class ClassifierReward(RewardModel):
 
     The paper's proxy reward model is OpenAssistant/reward-model-deberta-v3-large-v2
     (arXiv 2506.22716). How it reads a pair, and cuts one that is too long, says `PairTokenizer`.
+    A model whose own code gives a `score` beside several logits, such as the paper's oracle
+    RLHFlow/ArmoRM-Llama3-8B-v0.1, is read by that score, only if its code is trusted.
 
     Args:
         name_or_path: Hub id or directory; the weights must be safetensors.
@@ -63,9 +65,11 @@ class ClassifierReward(RewardModel):
         name = self._source["name_or_path"]
         options = {"revision": self._source["revision"], "trust_remote_code": trust_remote_code}
         config = self._pretrained(transformers.AutoConfig, **options)
-        if config.num_labels != 1:
+        has_code = "AutoModelForSequenceClassification" in (getattr(config, "auto_map", None) or {})
+        if config.num_labels != 1 and not (has_code and trust_remote_code):
+            hint = "; with trust_remote_code=True its own code makes the score" if has_code else ""
             raise ConfigError(
-                f"{name} has {config.num_labels} logits; a reward model needs exactly one"
+                f"{name} has {config.num_labels} logits; a reward model needs exactly one{hint}"
             )
         tokenizer = self._pretrained(transformers.AutoTokenizer, **options)
         self._tokens = PairTokenizer(tokenizer, self._asked_tokens)
@@ -127,9 +131,19 @@ class ClassifierReward(RewardModel):
         padded = self._tokens.pad(batch).to(self._device)
         try:
             with self._torch.inference_mode():
-                return self._model(**padded).logits[:, 0].double().cpu().numpy()
+                return self._scores(self._model(**padded)).double().cpu().numpy()
         except self._torch.cuda.OutOfMemoryError:
             return None
+
+    def _scores(self, output: Any) -> Any:
+        """The score that a model's own code gives, else its one logit [b]."""
+        scores = getattr(output, "score", None)
+        if scores is None:
+            scores = output.logits
+            if scores.shape[-1] != 1:
+                name = self._source["name_or_path"]
+                raise ScoreError(f"the code of {name} gives {scores.shape[-1]} logits and no score")
+        return scores.reshape(-1)
 
     def _halve(self, size: int) -> None:
         if size == 1:

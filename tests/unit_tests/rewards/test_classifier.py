@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +237,59 @@ def test_damaged_descriptions_are_refused(
 ) -> None:
     with pytest.raises(ArtifactError, match="damaged"):
         load_reward({**reward.config(), **damage})
+
+
+OWN_CODE = """
+from dataclasses import dataclass
+import torch
+from transformers import BertForSequenceClassification
+from transformers.utils import ModelOutput
+
+@dataclass
+class Output(ModelOutput):
+    logits: torch.Tensor = None
+    {field}: torch.Tensor = None
+
+class Gated(BertForSequenceClassification):
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, **kwargs):
+        output = super().forward(input_ids, attention_mask, token_type_ids)
+        gate = torch.arange(output.logits.shape[-1]).float()
+        return Output(logits=output.logits, {field}=output.logits @ gate)
+"""
+
+
+@pytest.fixture
+def with_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A model of 19 logits whose own code makes one field out of them, as ArmoRM's does."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "hf"))
+
+    def save(field: str) -> Path:
+        folder = save_model(tmp_path / f"own_{field}", labels=19)
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {"AutoModelForSequenceClassification": "own_code.Gated"}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "own_code.py").write_text(OWN_CODE.format(field=field))
+        return folder
+
+    return save
+
+
+def test_a_models_own_code_scores_only_if_it_is_trusted(with_code: Callable[[str], Path]) -> None:
+    folder = with_code("score")
+    with pytest.raises(ConfigError, match="19 logits.*trust_remote_code=True"):
+        ClassifierReward(str(folder), device="cpu")
+    reward = ClassifierReward(str(folder), device="cpu", trust_remote_code=True)
+    plain = BertForSequenceClassification.from_pretrained(folder).eval()
+    tokens = PreTrainedTokenizerFast.from_pretrained(folder)
+    with torch.inference_mode():
+        logits = [plain(**tokens(QUERY, each, return_tensors="pt")).logits[0] for each in RESPONSES]
+    expected = [float(each @ torch.arange(19).float()) for each in logits]
+    assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(ConfigError, match="19 logits"):  # an artifact carries no such trust
+        load_reward(reward.config())
+
+
+def test_own_code_that_gives_no_score_is_an_error(with_code: Callable[[str], Path]) -> None:
+    reward = ClassifierReward(str(with_code("rewards")), device="cpu", trust_remote_code=True)
+    with pytest.raises(ScoreError, match="19 logits and no score"):
+        reward.score(QUERY, RESPONSES)
