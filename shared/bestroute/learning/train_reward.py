@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from bestroute.rewards.base import Scores
 from bestroute.rewards.classifier import ClassifierReward
 from bestroute.rewards.features import pair_features
 from bestroute.rewards.static import StaticReward, standardise
+from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.static import StaticEncoder
 
@@ -251,7 +252,7 @@ def _silent(step: str, done: int, total: int) -> None:
     """Report to nobody."""
 
 
-def _standards(features: Any, dimension: int) -> tuple[Any, Any]:
+def _standards(features: Floats, dimension: int) -> tuple[Floats, Floats]:
     """Centre and scale of features [n, D].
 
     Each of the two blocks of embeddings is scaled as a whole, its directions kept, to the total
@@ -266,7 +267,7 @@ def _standards(features: Any, dimension: int) -> tuple[Any, Any]:
     return features.mean(axis=0), scale
 
 
-def _ranking_weights(gaps: Any, pairs: Sequence[Pair]) -> Any:
+def _ranking_weights(gaps: Floats, pairs: Sequence[Pair]) -> Floats:
     """Weights [D] of a linear RankNet on differences of features [pairs, D]."""
     linear = require("sklearn.linear_model", feature=_FEATURE, extra="train")
     metrics = require("sklearn.metrics", feature=_FEATURE, extra="train")

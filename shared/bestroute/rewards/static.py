@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.rewards.base import RewardModel, Scores, checked
 from bestroute.rewards.features import PAIR_FEATURES_VERSION, RESPONSE_FEATURES, pair_features
+from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder, load_encoder
 
 KIND = "static"
@@ -22,8 +22,6 @@ KIND = "static"
 _CONFIG, _WEIGHTS = "reward.json", "reward.safetensors"
 _FARTHEST = 4.0
 _TENSORS = ("centre", "scale", "weight")
-
-Floats = NDArray[np.float64]
 
 
 class StaticReward(RewardModel):
