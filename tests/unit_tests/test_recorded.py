@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bestroute import BestRoute, ModelPool, PooledModel
-from bestroute._routed import drawn_so_far
+from bestroute._routed import drawn_so_far, recorded_before
 from bestroute.errors import SampleLimitError, UnrecordedError
 from bestroute.query import Request
 from bestroute.recorded import PROVIDER, Recording, recording_key
@@ -83,6 +83,19 @@ async def test_waves_and_top_ups_of_one_request_continue(
             await Sampler().draw(Request.build(CHAT), member(native_n=native), 1)
     finally:
         drawn_so_far.reset(token)
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_outside_a_routed_request_draws_go_on_where_they_are_told(
+    recording: Recording, native: bool
+) -> None:
+    texts = []
+    for before in range(6):
+        token = recorded_before.set(before)
+        drawn = await Sampler().draw(Request.build(CHAT), member(native_n=native), 1)
+        recorded_before.reset(token)
+        texts += [sample.text for sample in drawn.samples]
+    assert sorted(texts) == [f"answer {index}" for index in range(6)]
 
 
 async def test_every_request_starts_anew_in_the_same_order(recording: Recording) -> None:

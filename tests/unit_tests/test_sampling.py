@@ -72,6 +72,16 @@ async def test_more_than_one_call_may_give_goes_over_several(
     assert sum(call.usage.prompt_tokens for call in drawn.calls) == 2 * sum(calls.values())
 
 
+async def test_without_top_up_a_draw_is_its_first_calls_alone(chat_server: ChatServer) -> None:
+    chat_server.reply = lambda body: Reply(["one"])
+    drawn = await Sampler().draw(HI, member(chat_server), 4, top_up=False)
+    assert (len(drawn.samples), drawn.failures, counting(chat_server)) == (1, [], {4: 1})
+    chat_server.reply = Reply("no n here", status=400)
+    drawn = await Sampler().draw(HI, member(chat_server), 4, top_up=False)
+    assert (drawn.samples, len(drawn.failures)) == ([], 1)
+    assert counting(chat_server) == {4: 2}
+
+
 async def test_a_backend_that_gives_one_choice_is_topped_up(chat_server: ChatServer) -> None:
     chat_server.reply = lambda body: Reply(["one"])
     drawn = await Sampler().draw(HI, member(chat_server), 4)

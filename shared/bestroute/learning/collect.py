@@ -23,7 +23,7 @@ from bestroute.pool import ModelPool, PoolLike
 from bestroute.sampling import Sampler
 
 if TYPE_CHECKING:
-    from bestroute.learning.fit import Progress
+    from bestroute.learning.progress import Progress
 
 
 class Collected(BaseModel):

@@ -22,7 +22,7 @@ from bestroute.sampling import Drawn, Sampler, may_refuse_n
 from bestroute.selection import sample_text
 
 if TYPE_CHECKING:
-    from bestroute.learning.fit import Progress
+    from bestroute.learning.progress import Progress
 
 _GIVE_UP = 10  # failures of one model in a row
 

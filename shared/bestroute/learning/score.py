@@ -21,7 +21,7 @@ from bestroute.samples import total_cost, total_usage
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bestroute.learning.fit import Progress
+    from bestroute.learning.progress import Progress
 
 _GIVE_UP = 10  # failures of a judge in a row
 _ABOUT = {"kind of journal": "scores"}

@@ -270,11 +270,16 @@ def _sampling(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def default_samples(member: PooledModel) -> int:
+    """Samples of each prompt unless told otherwise: as in the paper, or all that its arms need."""
+    return max(DEFAULT_SAMPLES, member.max_samples)
+
+
 def _wanted(prompt: Prompt, member: PooledModel, samples: Samples) -> int:
     asked = samples.get(member.name) if isinstance(samples, Mapping) else samples
     greedy = settings(prompt.request, member).get("temperature") == 0
     if asked is None:
-        return 1 if greedy else max(DEFAULT_SAMPLES, member.max_samples)
+        return 1 if greedy else default_samples(member)
     if asked < 1 or (greedy and asked > 1):
         why = "at temperature 0 all are the same" if greedy else "at least one is needed"
         raise SampleLimitError(f"{member.name}: cannot collect {asked} samples: {why}")

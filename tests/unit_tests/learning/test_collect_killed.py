@@ -68,6 +68,7 @@ def forks(*arguments: Path) -> Iterator[Forks]:
         process.stdin.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment(chat_server: ChatServer, tmp_path: Path) -> None:
     numbers = itertools.count()
