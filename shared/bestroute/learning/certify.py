@@ -16,10 +16,10 @@ from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.bounds import MeanTest, betting, queries_needed
 from bestroute.learning.certificate import Certificate
-from bestroute.learning.curves import decide
+from bestroute.learning.curves import ANY_WORD, decide
 from bestroute.learning.outcomes import Outcomes
 
-THRESHOLDS: Floats = np.linspace(1, 0, 201).round(3)
+THRESHOLDS: Floats = np.linspace(1, 0, 201).round(3).clip(ANY_WORD)
 """The sequence. Fixed: one that looked at the outcomes would void the promise."""
 
 _ROUNDING = 1e-9

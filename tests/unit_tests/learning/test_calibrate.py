@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.calibrate import calibrate, pick_threshold
 from bestroute.learning.certify import certify
-from bestroute.learning.curves import sweep
+from bestroute.learning.curves import ANY_WORD, sweep
 from tests.populations import easy_and_hard
 
 
@@ -33,7 +33,7 @@ def test_it_is_the_cheapest_within_the_drop(make_outcomes, seed: int, max_drop: 
     assert found.drop == pytest.approx((0.9 - played.quality[0]) / 0.9)
     assert found.cost_cut == pytest.approx(1 - played.cost[0] / full)
     assert found.drop <= max_drop + 1e-9
-    rivals = sweep(match, estimated, outcomes, np.linspace(0, 1.1, 400))
+    rivals = sweep(match, estimated, outcomes, np.linspace(ANY_WORD, 1.1, 400))
     allowed = (0.9 - rivals.quality) / 0.9 <= max_drop + 1e-12  # means of 0.9 are not 0.9
     assert played.cost[0] <= rivals.cost[allowed].min() + 1e-9
 

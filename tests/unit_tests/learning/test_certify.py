@@ -151,6 +151,13 @@ def test_the_sequence_stops_at_the_first_failure() -> None:
     assert found.threshold is None
 
 
+def test_an_arm_without_a_word_of_the_router_is_never_promised() -> None:
+    """A match probability of 0 says that the router knows nothing of the arm."""
+    silent = population(np.zeros(2000), np.ones(2000), np.ones(2000))
+    found = certify(silent.match, silent.estimated, silent.outcomes, max_drop=0.5)
+    assert (found.threshold, found.smallest_drop) == (None, None)
+
+
 def test_the_order_of_the_table_does_not_matter_much() -> None:
     """Sorted by task, the losses stand at the end; betting in that order would be wrong."""
     match, estimated, outcomes = just_too_bad(0.05).draw(2000, np.random.default_rng(0))
