@@ -9,8 +9,14 @@ import typer
 from rich.console import Console
 
 from bestroute import __version__
+from bestroute.cli.calibrate import calibrate
+from bestroute.cli.collect import collect
 from bestroute.cli.demo import demo
+from bestroute.cli.evaluate import evaluate
 from bestroute.cli.fit import fit
+from bestroute.cli.score import score
+from bestroute.cli.train import train
+from bestroute.cli.train_reward import train_reward
 from bestroute.errors import BestRouteError
 
 app = typer.Typer(
@@ -19,8 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-app.command()(demo)
-app.command()(fit)
+for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

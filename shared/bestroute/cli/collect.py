@@ -71,7 +71,7 @@ def collect(
     models = ModelPool.from_yaml(pool)
     by_default = install_recording(models, recorded)
     asked = read_prompts(prompts, columns=_pairs(column or (), "--column"), seed=seed)
-    wanted = _samples(samples or (), by_default)
+    wanted = wanted_samples(samples or (), by_default)
     planned = plan(asked, models, output, samples=wanted)
     print_plan(planned, console)
     done: Collected | None = None
@@ -98,8 +98,8 @@ def collect(
 def print_plan(planned: Plan, console: Console) -> None:
     """What will be asked of each model, and what the last run left under way."""
     table = Table(title=f"{planned.prompts} prompts, {planned.kept} samples there already")
-    table.add_column("model", no_wrap=True)
-    for name in ("samples", "calls", "prompt tokens", "completion tokens", "$ expected"):
+    table.add_column("model")
+    for name in ("samples", "calls", "tokens in", "tokens out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in planned.models:
         tokens = (each.prompt_tokens, each.completion_tokens)
@@ -135,7 +135,7 @@ def _print_collected(done: Collected, console: Console) -> None:
     console.print(f"{done.rows:,} samples, {dollars(done.cost)} in all: {done.path}")
 
 
-def _samples(given: Sequence[str], by_default: dict[str, int]) -> Samples:
+def wanted_samples(given: Sequence[str], by_default: dict[str, int]) -> Samples:
     """One number for all, or a number for some."""
     if len(given) == 1 and "=" not in given[0]:
         return _number(given[0])

@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bestroute.learning.compare import COST_CUTS
+
 if TYPE_CHECKING:
+    from bestroute.learning.compare import Comparison
     from bestroute.learning.evaluate import Evaluation
-    from bestroute.learning.fit import Progress as Report
+    from bestroute.learning.progress import Progress as Report
 
 
 @contextmanager
@@ -45,6 +48,21 @@ def evaluation_table(evaluation: Evaluation, *, title: str) -> Table:
             f"{row.cost_cut:.0%}",
             style="bold" if row.name == "router" else None,
         )
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Relative quality drop of every method at equal cost, and the gap recovered."""
+    table = Table(title="Quality drop at a cost cut of", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for cut in COST_CUTS:
+        table.add_column(f"{cut:.0%}", justify="right", no_wrap=True)
+    table.add_column("area", justify="right", no_wrap=True)
+    for method in comparison.methods:
+        drops = ["n/a" if each is None else f"{each.value:.1%}" for each in method.drops]
+        area = "n/a" if method.area is None else f"{method.area.value:.3f}"
+        style = "bold" if method.name == "router" else None
+        table.add_row(method.name, *drops, area, style=style)
     return table
 
 

@@ -19,7 +19,7 @@ from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
 from bestroute.learning.fit import Fitted, fit
-from bestroute.learning.report import evaluation_markdown, write_report
+from bestroute.learning.pipeline import save
 from bestroute.learning.samples import read_samples
 from bestroute.learning.verifiers import parse_check, verify
 from bestroute.pool import ModelPool
@@ -60,8 +60,7 @@ def demo(
     table = read_samples(data / "demo_samples.parquet", scored=True)
     with progress_bars(console) as report:
         fitted = fit(table, pool, seed=seed, progress=report)
-    write_report(fitted, output)
-    fitted.engine.save_pretrained(output / "router", card=evaluation_markdown(fitted.evaluation))
+    save(fitted, output / "router", report=output)
     _show(fitted, console, output)
     engine = _served(fitted.engine, served)
     if not live:

@@ -1,54 +1,154 @@
-"""`bestroute fit`: from a scored samples table to a router."""
+"""`bestroute fit`: from a pool and prompts to a router, every step of the way."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bestroute.cli.console import evaluation_table, progress_bars
-from bestroute.learning.fit import fit as fit_router
-from bestroute.learning.report import evaluation_markdown
-from bestroute.learning.samples import read_samples
+from bestroute._litellm import litellm
+from bestroute.cli.collect import print_plan, wanted_samples
+from bestroute.cli.console import comparison_table, evaluation_table, progress_bars
+from bestroute.cli.recording import install_recording
+from bestroute.learning.fit import MULTI_HEAD, ROUTERS, Fitted
+from bestroute.learning.methods import known_baselines
+from bestroute.learning.pipeline import (
+    COLLECTED,
+    CONSISTENCY,
+    fit_prompts,
+    fit_table,
+    oracle_of,
+    save,
+)
+from bestroute.learning.prompts import read_prompts
+from bestroute.learning.samples import is_scored_samples, read_samples
+from bestroute.learning.workload import plan
 from bestroute.pool import ModelPool
 from bestroute.routers.encoder import Encoder
 
 
 def fit(
-    samples: Annotated[Path, typer.Argument(help="Scored samples table (Parquet).")],
-    pool: Annotated[Path, typer.Option(help="Model pool (YAML).")],
+    pool: Annotated[Path, typer.Argument(help="Model pool (YAML).")],
+    prompts: Annotated[
+        str, typer.Argument(help="Prompts, as `collect` reads them; or a scored samples table.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the router.")],
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Working folder: samples and scores. [default: OUTPUT.work]"),
+    ] = None,
+    samples: Annotated[
+        list[str] | None, typer.Option("--samples", "-n", help="As in `collect`.")
+    ] = None,
+    oracle: Annotated[
+        str | None,
+        typer.Option(help="What scores, as in `score`. [default: the prompts' check or answer]"),
+    ] = None,
+    reward: Annotated[
+        str,
+        typer.Option(
+            help="What picks the best of n at run time: `consistency`, or a reward model to train: "
+            "`static`, or a checkpoint (hub id or path)."
+        ),
+    ] = CONSISTENCY,
+    router: Annotated[str, typer.Option(help=f"One of {', '.join(ROUTERS)}.")] = MULTI_HEAD,
     encoder: Annotated[
         str, typer.Option(help="`static`, or a HuggingFace encoder: hub id or path.")
     ] = "static",
+    probabilities: Annotated[
+        str, typer.Option(help="as-trained, or calibrated: temperature, isotonic.")
+    ] = "as-trained",
+    monotone: Annotated[
+        bool, typer.Option("--monotone", help="Predictions never fall in n.")
+    ] = False,
     max_drop: Annotated[
-        float, typer.Option(help="Largest drop in quality, as a point estimate.")
+        float, typer.Option(help="Largest drop on the calibration split, as a point estimate.")
     ] = 0.02,
+    baselines: Annotated[
+        list[str] | None,
+        typer.Option(help="Baselines to compare with: all, or names, once each. [default: knn]"),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Calls under way at a time.")] = 8,
+    max_cost: Annotated[float | None, typer.Option(help="$ that collecting may spend.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print calls, tokens and dollars, and ask nobody.")
+    ] = False,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(help="Samples table that answers for recorded/... models of the pool."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write the numbers here.")
+    ] = None,
 ) -> None:
-    """Train, calibrate and evaluate a router on your own scored samples."""
+    """Collect, score, train, calibrate, evaluate, save; run it again to go on where it ended.
+
+    Example: bestroute fit pool.yaml prompts.jsonl -o router/
+    """
     console = Console()
-    table = read_samples(samples, scored=True)
-    with progress_bars(console) as report:
-        fitted = fit_router(
-            table,
-            ModelPool.from_yaml(pool),
-            encoder=_encoder(encoder),
-            max_drop=max_drop,
-            seed=seed,
-            progress=report,
-        )
-    fitted.engine.save_pretrained(output, card=evaluation_markdown(fitted.evaluation))
-    console.print(evaluation_table(fitted.evaluation, title="On the test split"))
-    console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
-    console.print(f"Saved: {output} (BestRoute.from_pretrained loads it)")
+    litellm().suppress_debug_info = True  # the command line owns the terminal
+    models = ModelPool.from_yaml(pool)
+    folder = work or output.with_name(f"{output.name}.work")
+    options: dict[str, Any] = {
+        "reward": reward,
+        "router": router,
+        "encoder": encoder_named(encoder),
+        "probabilities": probabilities,
+        "monotone": monotone,
+        "max_drop": max_drop,
+        "baselines": known_baselines(baselines or ("knn",)),
+        "seed": seed,
+    }
+    if is_scored_samples(prompts):
+        table = read_samples(prompts, scored=True)
+        with progress_bars(console) as report:
+            fitted = fit_table(table, models, folder, progress=report, **options)
+    else:
+        by_default = install_recording(models, recorded)
+        asked = read_prompts(prompts, seed=seed)
+        truth = oracle or oracle_of(asked)
+        wanted = wanted_samples(samples or (), by_default)
+        print_plan(plan(asked, models, folder / COLLECTED, samples=wanted), console)
+        if dry_run:
+            return
+        with progress_bars(console) as report:
+            fitted = fit_prompts(
+                asked,
+                models,
+                folder,
+                samples=wanted,
+                oracle=truth,
+                concurrency=concurrency,
+                max_cost=max_cost,
+                progress=report,
+                **options,
+            )
+    save(fitted, output)
+    _show(fitted, console, output)
+    if json_path is not None:
+        numbers = {
+            "calibration": fitted.calibration.model_dump(mode="json"),
+            "assessment": fitted.assessment.model_dump(mode="json"),
+        }
+        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
-def _encoder(name: str) -> Encoder | None:
+def encoder_named(name: str) -> Encoder | None:
+    """The encoder of that name; `None` is the static one."""
     if name == "static":
         return None
     from bestroute.routers.transformer import TransformerEncoder
 
     return TransformerEncoder(name)
+
+
+def _show(fitted: Fitted, console: Console, output: Path) -> None:
+    console.print(evaluation_table(fitted.evaluation, title="On the test split"))
+    console.print(comparison_table(fitted.assessment.comparison))
+    console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
+    console.print(fitted.evaluation.verdict)
+    console.print(f"Saved: {output} (BestRoute.from_pretrained loads it; see report.html there)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Evaluation(_Result):
 
     Attributes:
         n_queries: Queries.
-        threshold: The threshold played.
+        threshold: The threshold played, if it was one.
         rows: always_reference, random_mix, router, oracle, then every other fixed arm; the
             random mix and the oracle spend what the router spends.
         router_minus_random_mix: Difference in quality at the router's cost; paired.
@@ -56,7 +57,7 @@ class Evaluation(_Result):
     """
 
     n_queries: int
-    threshold: float
+    threshold: float | None
     rows: tuple[Row, ...]
     router_minus_random_mix: Interval
     gap_recovered: Interval | None
@@ -73,6 +74,12 @@ class Evaluation(_Result):
         """
         found = {row.name: row for row in self.rows}
         return found[name]
+
+    @property
+    def drop(self) -> float | None:
+        """Relative quality drop of the router against always-reference."""
+        reference = self.row("always_reference").quality
+        return (reference - self.row("router").quality) / reference if reference > 0 else None
 
     @property
     def verdict(self) -> str:
@@ -95,27 +102,46 @@ class Evaluation(_Result):
 
 
 def evaluate(
-    match: Floats,
-    estimated: Floats,
-    outcomes: Outcomes,
-    threshold: float,
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    match: Floats, estimated: Floats, outcomes: Outcomes, threshold: float, **options: Any
 ) -> Evaluation:
-    """Compare the router with always-reference, the random mix, the oracle and fixed arms.
+    """Compare a router at one threshold with always-reference, the random mix and the oracle.
 
-    Decisions are made on estimated costs and charged the realised ones. Intervals resample the
-    queries; everything that looks at outcomes, the mix's hull and the oracle included, is built
-    anew on every resample.
+    Decisions are made on estimated costs and charged the realised ones.
 
     Args:
         match: The router's match probabilities [Q, A].
         estimated: Estimated costs [Q, A] in $.
         outcomes: What the arms were worth on queries that the router was not trained on.
         threshold: The router's threshold, picked elsewhere.
+        **options: Those of `evaluate_choice`.
+
+    Raises:
+        ConfigError: There is no resample, or the level is not between 0 and 1.
+        DataError: The shapes disagree, or a match probability is NaN.
+    """
+    _, (choice,) = decide(match, estimated, outcomes, [threshold])
+    return evaluate_choice(outcomes, choice, threshold=threshold, **options)
+
+
+def evaluate_choice(
+    outcomes: Outcomes,
+    choice: NDArray[np.intp],
+    *,
+    threshold: float | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compare what was chosen with always-reference, the random mix, the oracle and fixed arms.
+
+    Intervals resample the queries; everything that looks at outcomes, the mix's hull and the
+    oracle included, is built anew on every resample.
+
+    Args:
+        outcomes: What the arms were worth on queries that the router was not trained on.
+        choice: Column of the chosen arm [Q].
+        threshold: The threshold that led to it, if one did.
         resamples: Bootstrap resamples.
         level: Level of the intervals.
         seed: Seed of the bootstrap.
@@ -123,10 +149,8 @@ def evaluate(
 
     Raises:
         ConfigError: There is no resample, or the level is not between 0 and 1.
-        DataError: The shapes disagree, or a match probability is NaN.
     """
     quantiles = tails(resamples, level)
-    _, (choice,) = decide(match, estimated, outcomes, [threshold])
     point, drawn = bootstrap(
         _measure(outcomes, choice), len(outcomes), resamples=resamples, seed=seed, progress=progress
     )

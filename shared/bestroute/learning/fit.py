@@ -1,30 +1,43 @@
-"""From a samples table to a router that can be used: train, calibrate, evaluate."""
+"""From a scored samples table to a router that can be used: train, calibrate, evaluate."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
-from bestroute.learning.calibrate import Calibration, pick_threshold
-from bestroute.learning.evaluate import Evaluation, evaluate
+from bestroute.errors import ConfigError
+from bestroute.learning.assess import Assessment, assess
+from bestroute.learning.baselines import TRAINERS
+from bestroute.learning.calibrate import Calibration, calibrate, pick_threshold
+from bestroute.learning.evaluate import Evaluation
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.train import train_router
+from bestroute.learning.progress import Progress, silent
+from bestroute.learning.selection_rule import selection_of
+from bestroute.learning.train import train_router, with_isotonic
 from bestroute.policy import OneShot
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
-from bestroute.rewards.answers import extract_answer
+from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
+from bestroute.routers.base import SavableRouter
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.static import StaticEncoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all)."""
+MULTI_HEAD = "multi-head"
+
+ROUTERS: tuple[str, ...] = (MULTI_HEAD, *TRAINERS)
+"""Names of the routers that can be trained."""
+
+Probabilities = Literal["as-trained", "temperature", "isotonic"]
+"""How match probabilities are calibrated, on cross-validated predictions."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +47,28 @@ class Fitted:
     Attributes:
         engine: Ready to route.
         calibration: How its threshold was picked.
-        evaluation: What it did on the test split.
+        assessment: What it did on the test split, beside the baselines.
         outcomes: Labels, qualities and costs of every query and arm.
     """
 
     engine: BestRoute
     calibration: Calibration
-    evaluation: Evaluation
+    assessment: Assessment
     outcomes: Outcomes
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What it did at its threshold."""
+        return self.assessment.evaluation
 
     @property
     def drops(self) -> str:
         """The drop that calibration saw beside the one of the test split, in words."""
-        reference = self.evaluation.row("always_reference").quality
-        drop = 1 - self.evaluation.row("router").quality / reference if reference else 0.0
         return (
             f"Drop against always-reference at threshold {self.calibration.threshold:.3f}: "
             f"{self.calibration.drop:.1%} on the {self.calibration.n_queries} calibration "
-            f"queries, {drop:.1%} on the {self.evaluation.n_queries} test queries."
+            f"queries, {self.evaluation.drop or 0.0:.1%} on the {self.evaluation.n_queries} "
+            "test queries."
         )
 
 
@@ -59,64 +76,154 @@ def fit(
     table: pa.Table,
     pool: ModelPool,
     *,
+    router: str = MULTI_HEAD,
     encoder: Encoder | None = None,
+    reward: RewardModel | None = None,
+    probabilities: Probabilities = "as-trained",
+    monotone: bool = False,
     max_drop: float = 0.02,
+    baselines: Sequence[str] = ("knn",),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Fitted:
     """Train on the train split, pick the threshold on calibration, evaluate on test.
 
-    Best-of-n selects by self-consistency, so the labels need nothing but oracle scores.
+    The calibration split also gives the table of thresholds that callers may ask for by
+    promised drop and by cost.
 
     Args:
         table: A scored samples table with the three splits.
         pool: Its models; the reference among them.
+        router: One of `ROUTERS`.
         encoder: What reads the queries; by default the static one.
+        reward: What selects at run time: self-consistency, or a model whose scores are the
+            table's proxy scores.
+        probabilities: How match probabilities are calibrated.
+        monotone: Make predictions not fall in n.
         max_drop: Largest relative drop against always-reference on the calibration split. A
             point estimate: it carries no promise for other queries.
+        baselines: What the router is compared with; see `assess`.
         seed: Of the folds and of the bootstrap.
         progress: Told of every step.
 
     Raises:
+        ConfigError: The router's name is unknown, or the options contradict each other.
         DataError: A split, a model, or a score is missing.
     """
-    report = progress or _silent
-    outcomes = Outcomes.from_samples(
-        table, pool, agreement=extract_answer, progress=lambda a, b: report("labels", a, b)
-    )
-    train, held_out, test = (outcomes.select(s) for s in ("train", "calibration", "test"))
-    router = train_router(
-        train.queries,
-        train.match,
-        train.arms,
-        train.reference.model,
-        encoder=encoder or StaticEncoder(),
-        output_tokens=train.output_tokens,
-        seed=seed,
-        progress=lambda a, b: report("training", a, b),
-    )
-    cost_model = CostModel(pool, outcomes.token_stats("train"))
-    prediction = router.predict(held_out.queries)
-    costs = held_out.estimated_costs(cost_model, prediction)
-    calibration = pick_threshold(prediction.match, costs, held_out, max_drop=max_drop)
-    prediction = router.predict(test.queries)
-    evaluation = evaluate(
-        prediction.match,
-        test.estimated_costs(cost_model, prediction),
-        test,
-        threshold=calibration.threshold,
-        seed=seed,
-        progress=lambda a, b: report("evaluation", a, b),
-    )
-    engine = BestRoute(
+    report = progress or silent
+    engine, outcomes = train(
+        table,
         pool,
         router=router,
-        policy=OneShot(calibration.threshold, calibrated=True),
-        reward=SelfConsistency(),
-        cost_model=cost_model,
+        encoder=encoder,
+        reward=reward,
+        probabilities=probabilities,
+        monotone=monotone,
+        seed=seed,
+        progress=report,
+    )
+    assert engine.router is not None
+    held_out = outcomes.select("calibration")
+    prediction = engine.router.predict(held_out.queries)
+    costs = held_out.estimated_costs(engine.cost_model, prediction)
+    picked = pick_threshold(prediction.match, costs, held_out, max_drop=max_drop)
+    engine.calibration = calibrate(
+        prediction.match, costs, held_out, score_range=_score_range(outcomes), seed=seed
+    )
+    engine.policy = OneShot(picked.threshold, calibrated=True)
+    assessment = assess(
+        engine, table, outcomes=outcomes, baselines=baselines, seed=seed, progress=report
+    )
+    return Fitted(engine, picked, assessment, outcomes)
+
+
+def train(
+    table: pa.Table,
+    pool: ModelPool,
+    *,
+    router: str = MULTI_HEAD,
+    encoder: Encoder | None = None,
+    reward: RewardModel | None = None,
+    probabilities: Probabilities = "as-trained",
+    monotone: bool = False,
+    fine_tuned: str | Path | None = None,
+    epochs: int = 5,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[BestRoute, Outcomes]:
+    """Train a router on the train split; until it is calibrated it asks the reference.
+
+    Args:
+        table: As in `fit`, which also says what is raised.
+        pool: As in `fit`.
+        router: As in `fit`.
+        encoder: As in `fit`.
+        reward: As in `fit`.
+        probabilities: As in `fit`.
+        monotone: As in `fit`.
+        fine_tuned: Folder for the encoder, which is then trained with the heads (`fine_tune`).
+        epochs: Passes over the queries when it is.
+        seed: As in `fit`.
+        progress: As in `fit`.
+
+    Returns:
+        The engine, and the outcomes of the whole table.
+    """
+    report = progress or silent
+    reward = reward or SelfConsistency()
+    if router not in ROUTERS:
+        raise ConfigError(f"unknown router {router!r}; known: {', '.join(ROUTERS)}")
+    if router != MULTI_HEAD and (monotone or fine_tuned or probabilities != "as-trained"):
+        raise ConfigError(
+            "an order in n, calibrated probabilities and fine-tuning need the multi-head router"
+        )
+    outcomes = Outcomes.from_samples(
+        table, pool, progress=lambda a, b: report("labels", a, b), **selection_of(reward)
+    )
+    seen = outcomes.select("train")
+    reader = encoder or StaticEncoder()
+    trained: SavableRouter
+    if router == MULTI_HEAD:
+        trained = train_router(
+            seen.queries,
+            seen.match,
+            seen.arms,
+            seen.reference.model,
+            encoder=reader,
+            output_tokens=seen.output_tokens,
+            quality=seen.quality,
+            monotone=monotone,
+            temperature=probabilities == "temperature",
+            seed=seed,
+            progress=lambda a, b: report("training", a, b),
+        )
+        if fine_tuned is not None:
+            from bestroute.learning.finetune import fine_tune  # which needs torch
+
+            trained = fine_tune(
+                trained,
+                seen.queries,
+                seen.match,
+                output=fine_tuned,
+                epochs=epochs,
+                output_tokens=seen.output_tokens,
+                quality=seen.quality,
+                seed=seed,
+                progress=report,
+            )
+        if probabilities == "isotonic":
+            trained = with_isotonic(trained, seen.queries, seen.match, seed=seed)
+    else:
+        trained = TRAINERS[router](seen, encoder=reader, samples=table, seed=seed)
+    engine = BestRoute(
+        pool,
+        router=trained,
+        policy=OneShot(ALWAYS_REFERENCE),
+        reward=reward,
+        cost_model=CostModel(pool, outcomes.token_stats("train")),
         label_sampling=label_sampling(table),
     )
-    return Fitted(engine, calibration, evaluation, outcomes)
+    return engine, outcomes
 
 
 def label_sampling(table: pa.Table) -> dict[str, dict[str, Any]]:
@@ -132,5 +239,9 @@ def label_sampling(table: pa.Table) -> dict[str, dict[str, Any]]:
     return shared
 
 
-def _silent(step: str, done: int, total: int) -> None:
-    """Report to nobody."""
+def _score_range(outcomes: Outcomes) -> tuple[float, float]:
+    """[0, 1], or where scores leave it, the range of the train split: not of what is tested."""
+    if outcomes.quality.min() >= 0 and outcomes.quality.max() <= 1:
+        return 0.0, 1.0
+    seen = outcomes.select("train").quality
+    return float(seen.min()), float(seen.max())

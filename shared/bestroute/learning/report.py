@@ -1,117 +1,182 @@
-"""What an evaluation looks like: Markdown for a model card, a PNG curve, a one-page HTML."""
+"""What an assessment looks like: Markdown for a card, PNG plots, a one-page HTML."""
 
 from __future__ import annotations
 
 import base64
 from importlib import resources
-from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from bestroute._extras import require
-from bestroute.learning.curves import oracle, random_mix, sweep
+from bestroute.engine import BestRoute
+from bestroute.learning.assess import Assessment
+from bestroute.learning.compare import COST_CUTS, DROPS, Comparison, Method
 from bestroute.learning.evaluate import Evaluation
-from bestroute.pool import Arm
+from bestroute.learning.intervals import Interval
+from bestroute.learning.outcomes import Outcomes
+from bestroute.learning.plots import draw_curve, draw_reliability
 
-if TYPE_CHECKING:
-    from bestroute.learning.fit import Fitted
+
+def assessment_markdown(found: Assessment) -> str:
+    """All tables of an assessment, for a model card or a page of results."""
+    parts = [evaluation_markdown(found.evaluation), comparison_markdown(found.comparison)]
+    if found.tasks:
+        parts.append(tasks_markdown(found.tasks))
+    if found.transfer:
+        parts.append(transfer_markdown(found.transfer))
+    error = found.reliability
+    parts.append(
+        f"Match probabilities: expected calibration error {error.ece:.3f}, "
+        f"log loss {error.log_loss:.3f}."
+    )
+    return "\n\n".join(parts)
 
 
 def evaluation_markdown(evaluation: Evaluation) -> str:
-    """The evaluation's tables for a model card."""
-    lines = [f"## Evaluation on {evaluation.n_queries} unseen queries", ""]
-    lines += ["| | quality | interval | $ per 1K queries | cost cut |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row.name} | {row.quality:.3f} | {row.quality_lo:.3f} - {row.quality_hi:.3f} "
-        f"| {row.cost_per_1k:.4f} | {row.cost_cut:.0%} |"
+    """The engine at its own setting, between its baselines."""
+    rows = [
+        [
+            row.name,
+            f"{row.quality:.3f}",
+            f"{row.quality_lo:.3f} - {row.quality_hi:.3f}",
+            f"{row.cost_per_1k:.4f}",
+            f"{row.cost_cut:.0%}",
+        ]
         for row in evaluation.rows
     ]
-    lines += ["", evaluation.verdict, ""]
-    lines += ["| drop at a cost cut of | router | random mix | oracle |", "|---|---|---|---|"]
-    lines += [
-        f"| {drop.cost_cut:.0%} | {percent(drop.router)} | {percent(drop.random_mix)} "
-        f"| {percent(drop.oracle)} |"
-        for drop in evaluation.drops
+    head = ["", "quality", "interval", "$ per 1K queries", "cost cut"]
+    title = f"## Evaluation on {evaluation.n_queries} unseen queries"
+    return "\n\n".join([title, _table(head, rows), evaluation.verdict])
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Every method at equal cost: drop, cost cut, area, and the gap to the oracle recovered."""
+    head = [
+        "drop (%) at a cost cut of",
+        *(percent(cut, 0) for cut in COST_CUTS),
+        *(f"cost cut (%) at {percent(drop, 0)} drop" for drop in DROPS),
+        "area",
     ]
-    return "\n".join(lines)
+    rows = [
+        [
+            method.name,
+            *(_share(each) for each in method.drops),
+            *(_share(each) for each in method.cost_cuts),
+            _figure(method.area),
+        ]
+        for method in comparison.methods
+    ]
+    gaps = ["gap to the oracle recovered (%)", *(percent(cut, 0) for cut in COST_CUTS)]
+    recovered = [
+        [method.name, *(_share(each, 0) for each in method.gap_recovered)]
+        for method in comparison.methods[1:-1]
+    ]
+    errors = [method.error for method in comparison.methods if method.error is not None]
+    note = f"Brackets: paired {comparison.level:.0%} intervals over {comparison.n_queries} queries."
+    if errors:
+        note += f" Replayed curves: Monte Carlo error of a mean quality at most {max(errors):.4f}."
+    return "\n\n".join([_table(head, rows), _table(gaps, recovered), note])
 
 
-def percent(share: float | None) -> str:
+def tasks_markdown(tasks: dict[str, Evaluation]) -> str:
+    """The engine at its own setting, task by task."""
+    head = ["task", "queries", "drop", "cost cut", "quality minus random mix at equal cost"]
+    rows = [
+        [
+            task,
+            str(each.n_queries),
+            percent(each.drop),
+            f"{each.row('router').cost_cut:.0%}",
+            _figure(each.router_minus_random_mix),
+        ]
+        for task, each in tasks.items()
+    ]
+    return _table(head, rows)
+
+
+def transfer_markdown(transfer: dict[str, Comparison]) -> str:
+    """Trained on all other tasks, tested on this one."""
+    head = ["drop (%) on a task not trained on", "method", *(percent(cut, 0) for cut in COST_CUTS)]
+    rows = [
+        [task, method.name, *(_share(drop) for drop in method.drops)]
+        for task, comparison in transfer.items()
+        for method in comparison.methods
+    ]
+    return _table(head, rows)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, or n/a."""
-    return "n/a" if share is None else f"{share:.1%}"
+    return "n/a" if share is None else f"{share:.{digits}%}"
 
 
-def write_report(fitted: Fitted, directory: str | Path) -> None:
-    """Write `curve.png` and the self-contained `report.html`.
+def value_of(figure: Interval | None) -> float | None:
+    """The figure without its interval."""
+    return None if figure is None else figure.value
+
+
+def _share(figure: Interval | None, digits: int = 1) -> str:
+    if figure is None:
+        return "n/a"
+    value, low, high = (100 * each for each in (figure.value, figure.lo, figure.hi))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _figure(figure: Interval | None) -> str:
+    if figure is None:
+        return "n/a"
+    return f"{figure.value:.3f} [{figure.lo:.3f}, {figure.hi:.3f}]"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_report(
+    found: Assessment,
+    engine: BestRoute,
+    test: Outcomes,
+    directory: str | Path,
+    *,
+    drops: str = "",
+    note: str = "",
+) -> None:
+    """Write `curve.png`, `reliability.png` and the self-contained `report.html`.
 
     Args:
-        fitted: A trained engine with its evaluation on the test split.
+        found: The assessment.
+        engine: The engine that it is of.
+        test: The outcomes that it was made on.
         directory: Made if absent.
+        drops: The drop on calibration and test queries, in words.
+        note: What is known of the threshold, in words.
 
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    curve = folder / "curve.png"
-    _draw_curve(fitted, curve)
+    images = {"curve": folder / "curve.png", "reliability": folder / "reliability.png"}
+    draw_curve(found.evaluation, engine, test, images["curve"])
+    draw_reliability(found.reliability, images["reliability"])
     jinja2 = require("jinja2", feature="Reports", extra="demo")
     source = resources.files("bestroute").joinpath("learning/report.html.j2").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         source
     )
     page = template.render(
-        evaluation=fitted.evaluation,
-        drops=fitted.drops,
-        note=fitted.calibration.note,
-        models=fitted.engine.pool.models,
+        evaluation=found.evaluation,
+        methods=found.comparison.methods,
+        cost_cuts=COST_CUTS,
+        drops=drops,
+        note=note,
+        models=engine.pool.models,
         percent=percent,
-        curve=base64.b64encode(curve.read_bytes()).decode(),
+        drop_of=_drop_of,
+        **{name: base64.b64encode(path.read_bytes()).decode() for name, path in images.items()},
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _draw_curve(fitted: Fitted, path: Path) -> None:
-    """Cost against quality on the test split: the router, its baselines, every fixed arm."""
-    require("matplotlib", feature="Plots", extra="demo")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
-    axes = figure.subplots()
-    test = fitted.outcomes.select("test")
-    engine = fitted.engine
-    assert engine.router is not None
-    prediction = engine.router.predict(test.queries)
-    routed = sweep(prediction.match, test.estimated_costs(engine.cost_model, prediction), test)
-    best, mix = oracle(test), random_mix(test)
-    axes.plot(best.cost * 1e3, best.quality, color="#8a8a8a", ls=":", label="oracle")
-    order = np.argsort(routed.cost)
-    axes.plot(routed.cost[order] * 1e3, routed.quality[order], color="#1f6feb", label="router")
-    axes.plot(mix.cost * 1e3, mix.quality, color="#d1762b", ls="--", label="random mix")
-    _draw_arms(axes, fitted.evaluation)
-    axes.set_xlabel("$ per 1,000 queries (realised)")
-    axes.set_ylabel("quality (mean oracle score)")
-    axes.set_title(f"Cost and quality on {len(test)} test queries")
-    axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8)
-    figure.savefig(path)
-
-
-def _draw_arms(axes: Any, evaluation: Evaluation) -> None:
-    """Every fixed arm, joined model by model, and the chosen threshold."""
-    chosen = evaluation.row("router")
-    axes.plot(chosen.cost_per_1k, chosen.quality, "o", color="#1f6feb", ms=9, label="chosen")
-    whole = evaluation.row("always_reference")
-    axes.plot(whole.cost_per_1k, whole.quality, "*", color="#444444", ms=11, label="reference")
-    arms: dict[str, list[tuple[float, float]]] = {}
-    for row in evaluation.rows:
-        kind, _, arm = row.name.partition(":")
-        if kind == "fixed":
-            points = arms.setdefault(Arm.parse(arm).model, [])
-            points.append((row.cost_per_1k, row.quality))
-    for (model, points), marker in zip(arms.items(), cycle("sD^vPX"), strict=False):
-        name = f"{model}, n = 1 to {len(points)}"
-        costs, qualities = zip(*points, strict=True)
-        axes.plot(costs, qualities, marker, ls="-", lw=0.5, color="#444444", ms=4, label=name)
+def _drop_of(method: Method, column: int) -> float | None:
+    return value_of(method.drops[column])

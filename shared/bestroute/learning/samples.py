@@ -95,6 +95,15 @@ def read_samples(path: str | Path, *, scored: bool = False) -> pa.Table:
     return table
 
 
+def is_scored_samples(source: str | Path) -> bool:
+    """Whether a file is a samples table with oracle scores, and not prompts of another kind."""
+    path = Path(source)
+    if not path.is_file() or path.suffix != ".parquet":
+        return False
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    return {*REQUIRED, "oracle_score"} <= set(parquet.read_schema(str(path)).names)
+
+
 def _check(table: pa.Table, where: str, scored: bool) -> None:
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:

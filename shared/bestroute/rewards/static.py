@@ -19,7 +19,7 @@ from bestroute.routers.encoder import Encoder, load_encoder
 
 KIND = "static"
 
-_CONFIG, _WEIGHTS = "reward.json", "reward.safetensors"
+CONFIG_FILE, _WEIGHTS = "reward.json", "reward.safetensors"
 _FARTHEST = 4.0
 _TENSORS = ("centre", "scale", "weight")
 
@@ -108,7 +108,7 @@ class StaticReward(RewardModel):
             "encoder": self._encoder.config(),
         }
         text = json.dumps(description, indent=2) + "\n"
-        (self._folder / _CONFIG).write_text(text, encoding="utf-8")
+        (self._folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> StaticReward:
@@ -134,7 +134,7 @@ def standardise(features: Floats, centre: Floats, scale: Floats) -> Floats:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    path = folder / _CONFIG
+    path = folder / CONFIG_FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
