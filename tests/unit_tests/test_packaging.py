@@ -77,7 +77,7 @@ FLOORS = (
     ("pool", "query", "samples", "catalog", "cost", "billing"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
-        *("constraints", "selection", "response"),
+        *("bundle", "constraints", "selection", "response"),
     ),
     ("loop", "engine", "artifact", "source", "__init__"),
     ("learning",),
