@@ -64,6 +64,9 @@ def fit(
     monotone: Annotated[
         bool, typer.Option("--monotone", help="Predictions never fall in n.")
     ] = False,
+    policy: Annotated[
+        str, typer.Option(help="`threshold` (the paper's), or `utility`: quality against cost.")
+    ] = "threshold",
     max_drop: Annotated[
         float, typer.Option(help="Largest drop on the calibration split, as a point estimate.")
     ] = 0.02,
@@ -99,6 +102,7 @@ def fit(
         "encoder": encoder_named(encoder),
         "probabilities": probabilities,
         "monotone": monotone,
+        "policy": policy,
         "max_drop": max_drop,
         "baselines": known_baselines(baselines or ("knn",)),
         "seed": seed,
@@ -149,6 +153,6 @@ def encoder_named(name: str) -> Encoder | None:
 def _show(fitted: Fitted, console: Console, output: Path) -> None:
     console.print(evaluation_table(fitted.evaluation, title="On the test split"))
     console.print(comparison_table(fitted.assessment.comparison))
-    console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
+    console.print(f"{fitted.drops} The {fitted.calibration.knob} is {fitted.calibration.note}.")
     console.print(fitted.evaluation.verdict)
     console.print(f"Saved: {output} (BestRoute.from_pretrained loads it; see report.html there)")

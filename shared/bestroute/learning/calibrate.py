@@ -12,7 +12,7 @@ from bestroute.calibration import Budget, CalibrationTable, Limit, Promise, chec
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.certify import THRESHOLDS, FixedSequence
-from bestroute.learning.curves import sweep
+from bestroute.learning.curves import Curve, sweep
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 
@@ -23,11 +23,15 @@ _ROUNDING = 1e-9
 """One wrong answer in 50 is a drop of 0.02, and in floats a hair more."""
 
 
+Knob = Literal["threshold", "worth"]
+
+
 class Calibration(BaseModel):
-    """A threshold, and what it did on the calibration queries.
+    """A threshold, or a worth, and what it did on the calibration queries.
 
     Attributes:
-        threshold: The threshold; above 1 is always-reference.
+        threshold: The threshold, above 1 is always-reference; or the worth in $.
+        knob: Which of the two.
         drop: Relative quality drop (q_ref - q) / q_ref; negative is a gain.
         cost_cut: Share saved of what always-reference costs; 0 when that is free.
         n_queries: Calibration queries.
@@ -38,11 +42,19 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     threshold: float
+    knob: Knob = "threshold"
     drop: float
     cost_cut: float
     n_queries: int
     promise: Literal[False] = False
     note: str
+
+    @property
+    def setting(self) -> str:
+        """The knob and where it stands, in words."""
+        if self.knob == "worth":
+            return f"a worth of ${self.threshold:.3g} a unit of quality"
+        return f"threshold {self.threshold:.3f}"
 
 
 def pick_threshold(
@@ -64,17 +76,42 @@ def pick_threshold(
         DataError: The shapes disagree, a match probability is NaN, or the reference's mean
             quality is not positive: a relative drop then means nothing.
     """
+    return pick_setting(sweep(match, estimated, outcomes), outcomes, max_drop=max_drop)
+
+
+def pick_setting(
+    curve: Curve, outcomes: Outcomes, *, max_drop: float = 0.02, knob: Knob = "threshold"
+) -> Calibration:
+    """The setting of the smallest realised mean cost whose drop is at most `max_drop`.
+
+    Args:
+        curve: What each setting costs and gives on the calibration queries.
+        outcomes: What the arms were worth on them.
+        max_drop: Largest relative drop against always-reference, in [0, 1].
+        knob: What is set.
+
+    Raises:
+        ConfigError: `max_drop` is out of range, or no setting keeps it.
+        DataError: The reference's mean quality is not positive.
+    """
     if not 0 <= max_drop <= 1:
         raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
-    curve = sweep(match, estimated, outcomes)
-    quality, cost = curve.quality[-1], curve.cost[-1]  # the last threshold: always-reference
+    reference = outcomes.reference_index
+    quality = float(outcomes.quality[:, reference].mean())
+    cost = float(outcomes.cost[:, reference].mean())
     if quality <= 0:
         raise DataError(f"the reference's mean quality is {quality:g}: no drop relative to it")
     drops = (quality - curve.quality) / quality
     allowed = np.flatnonzero(drops <= max_drop + _ROUNDING)
+    if not len(allowed):
+        raise ConfigError(
+            f"no {knob} keeps the drop at {max_drop:.1%} on {len(outcomes)} calibration queries "
+            f"(the smallest is {drops.min():.1%}): allow more, or use the threshold"
+        )
     best = min(allowed, key=lambda t: (curve.cost[t], drops[t], -curve.thresholds[t]))
     return Calibration(
         threshold=float(curve.thresholds[best]),
+        knob=knob,
         drop=float(drops[best]),
         cost_cut=float(1 - curve.cost[best] / cost) if cost > 0 else 0.0,
         n_queries=len(outcomes),

@@ -6,35 +6,41 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
 from bestroute.learning.assess import Assessment, assess
 from bestroute.learning.baselines import TRAINERS
-from bestroute.learning.calibrate import Calibration, calibrate, pick_threshold
+from bestroute.learning.calibrate import Calibration, calibrate, pick_setting
+from bestroute.learning.curves import sweep
 from bestroute.learning.evaluate import Evaluation
+from bestroute.learning.methods import utility_curve
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.selection_rule import selection_of
 from bestroute.learning.train import train_router, with_isotonic
-from bestroute.policy import OneShot
+from bestroute.policy import OneShot, Utility
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
 from bestroute.routers.base import SavableRouter
 from bestroute.routers.encoder import Encoder
+from bestroute.routers.ensemble import EnsembleRouter
 from bestroute.routers.static import StaticEncoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MULTI_HEAD = "multi-head"
+MULTI_HEAD, ENSEMBLE = "multi-head", "ensemble"
 
-ROUTERS: tuple[str, ...] = (MULTI_HEAD, *TRAINERS)
+ROUTERS: tuple[str, ...] = (MULTI_HEAD, ENSEMBLE, *TRAINERS)
 """Names of the routers that can be trained."""
+
+PolicyName = Literal["threshold", "utility"]
+"""The paper's rule, or predicted quality x worth - estimated cost."""
 
 Probabilities = Literal["as-trained", "temperature", "isotonic"]
 """How match probabilities are calibrated, on cross-validated predictions."""
@@ -46,7 +52,7 @@ class Fitted:
 
     Attributes:
         engine: Ready to route.
-        calibration: How its threshold was picked.
+        calibration: How its threshold, or its worth, was picked.
         assessment: What it did on the test split, beside the baselines.
         outcomes: Labels, qualities and costs of every query and arm.
     """
@@ -65,7 +71,7 @@ class Fitted:
     def drops(self) -> str:
         """The drop that calibration saw beside the one of the test split, in words."""
         return (
-            f"Drop against always-reference at threshold {self.calibration.threshold:.3f}: "
+            f"Drop against always-reference at {self.calibration.setting}: "
             f"{self.calibration.drop:.1%} on the {self.calibration.n_queries} calibration "
             f"queries, {self.evaluation.drop or 0.0:.1%} on the {self.evaluation.n_queries} "
             "test queries."
@@ -81,12 +87,13 @@ def fit(
     reward: RewardModel | None = None,
     probabilities: Probabilities = "as-trained",
     monotone: bool = False,
+    policy: PolicyName = "threshold",
     max_drop: float = 0.02,
     baselines: Sequence[str] = ("knn",),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train on the train split, pick the threshold on calibration, evaluate on test.
+    """Train on the train split, pick the setting on calibration, evaluate on test.
 
     The calibration split also gives the table of thresholds that callers may ask for by
     promised drop and by cost.
@@ -94,12 +101,14 @@ def fit(
     Args:
         table: A scored samples table with the three splits.
         pool: Its models; the reference among them.
-        router: One of `ROUTERS`.
+        router: One of `ROUTERS`; `ensemble` is the mean of the multi-head router and kNN.
         encoder: What reads the queries; by default the static one.
         reward: What selects at run time: self-consistency, or a model whose scores are the
             table's proxy scores.
         probabilities: How match probabilities are calibrated.
         monotone: Make predictions not fall in n.
+        policy: The paper's threshold, or the utility of predicted quality. What callers ask for
+            by promised drop or by cost is a threshold either way.
         max_drop: Largest relative drop against always-reference on the calibration split. A
             point estimate: it carries no promise for other queries.
         baselines: What the router is compared with; see `assess`.
@@ -111,6 +120,8 @@ def fit(
         DataError: A split, a model, or a score is missing.
     """
     report = progress or silent
+    if policy not in get_args(PolicyName):
+        raise ConfigError(f"unknown policy {policy!r}; known: {', '.join(get_args(PolicyName))}")
     engine, outcomes = train(
         table,
         pool,
@@ -126,11 +137,19 @@ def fit(
     held_out = outcomes.select("calibration")
     prediction = engine.router.predict(held_out.queries)
     costs = held_out.estimated_costs(engine.cost_model, prediction)
-    picked = pick_threshold(prediction.match, costs, held_out, max_drop=max_drop)
     engine.calibration = calibrate(
         prediction.match, costs, held_out, score_range=_score_range(outcomes), seed=seed
     )
-    engine.policy = OneShot(picked.threshold, calibrated=True)
+    if policy == "utility":
+        if prediction.quality is None:
+            raise ConfigError(f"the router {router!r} predicts no quality: use the threshold")
+        curve = utility_curve(prediction.quality, costs, held_out)
+        picked = pick_setting(curve, held_out, max_drop=max_drop, knob="worth")
+        engine.policy = Utility(picked.threshold)
+    else:
+        curve = sweep(prediction.match, costs, held_out)
+        picked = pick_setting(curve, held_out, max_drop=max_drop)
+        engine.policy = OneShot(picked.threshold, calibrated=True)
     assessment = assess(
         engine, table, outcomes=outcomes, baselines=baselines, seed=seed, progress=report
     )
@@ -170,10 +189,15 @@ def train(
         The engine, and the outcomes of the whole table.
     """
     report = progress or silent
+    if probabilities not in get_args(Probabilities):
+        known = ", ".join(get_args(Probabilities))
+        raise ConfigError(f"unknown probabilities {probabilities!r}; known: {known}")
     reward = reward or SelfConsistency()
     if router not in ROUTERS:
         raise ConfigError(f"unknown router {router!r}; known: {', '.join(ROUTERS)}")
-    if router != MULTI_HEAD and (monotone or fine_tuned or probabilities != "as-trained"):
+    if router not in (MULTI_HEAD, ENSEMBLE) and (
+        monotone or fine_tuned or probabilities != "as-trained"
+    ):
         raise ConfigError(
             "an order in n, calibrated probabilities and fine-tuning need the multi-head router"
         )
@@ -183,7 +207,7 @@ def train(
     seen = outcomes.select("train")
     reader = encoder or StaticEncoder()
     trained: SavableRouter
-    if router == MULTI_HEAD:
+    if router in (MULTI_HEAD, ENSEMBLE):
         trained = train_router(
             seen.queries,
             seen.match,
@@ -213,6 +237,9 @@ def train(
             )
         if probabilities == "isotonic":
             trained = with_isotonic(trained, seen.queries, seen.match, seed=seed)
+        if router == ENSEMBLE:
+            neighbours = TRAINERS["knn"](seen, encoder=reader, samples=table, seed=seed)
+            trained = EnsembleRouter([trained, neighbours])
     else:
         trained = TRAINERS[router](seen, encoder=reader, samples=table, seed=seed)
     engine = BestRoute(

@@ -72,12 +72,7 @@ class Bench:
         if prediction.quality is None:
             raise ConfigError("the utility policy needs a router that predicts quality")
         costs = self.test.estimated_costs(self.cost_model, prediction)
-        worths = _worths(costs)
-        reference = self.test.reference_index
-        choices = np.array(
-            [choose_by_utility(prediction.quality, costs, reference, w) for w in worths]
-        )
-        return Curve.of_choices(worths, choices, self.test)
+        return utility_curve(prediction.quality, costs, self.test)
 
     def baseline(self, name: str, encoder: Encoder) -> dict[str, Curve]:
         """One of `BASELINES`, by the names of its curves; the cascade has one for each n.
@@ -132,6 +127,14 @@ class Bench:
             if progress is not None:
                 progress(done + 1, len(sizes))
         return curves
+
+
+def utility_curve(quality: Floats, costs: Floats, outcomes: Outcomes) -> Curve:
+    """Predicted quality [Q, A] x worth - estimated cost [Q, A] in $, at every worth."""
+    worths = _worths(costs)
+    reference = outcomes.reference_index
+    choices = np.array([choose_by_utility(quality, costs, reference, worth) for worth in worths])
+    return Curve.of_choices(worths, choices, outcomes)
 
 
 def with_reward_cost(outcomes: Outcomes, dollars_per_token: float) -> Outcomes:

@@ -15,6 +15,7 @@ _KINDS = {
     "calibrated": ("bestroute.routers.calibrated", "CalibratedRouter"),
     "clusters": ("bestroute.routers.clusters", "ClusterRouter"),
     "knn": ("bestroute.routers.knn", "KNNRouter"),
+    "ensemble": ("bestroute.routers.ensemble", "EnsembleRouter"),
     "multi_head": ("bestroute.routers.multihead", "MultiHeadRouter"),
     "subset": ("bestroute.routers.subset", "SubsetRouter"),
 }

@@ -40,7 +40,7 @@ _PRICES = {
 _REFERENCE = "gpt-4-1106-preview"
 
 NOTES = (
-    "One response a model. Prompt tokens are characters / 4; completion tokens are those that "
+    "One response a model; queries that lack one are left out. Prompt tokens are characters / 4; completion tokens are those that "
     "make the recorded cost at the list price, so that what is charged is what was paid. "
     "$ per 1M tokens in/out as in RouterBench (2403.12031): mistral-7b 0.2, WizardLM-13B 0.3, "
     "mixtral 0.6, code-llama-34b 0.776, Yi-34B 0.8, llama-2-70b 0.9 (in and out alike), "
@@ -85,12 +85,10 @@ def _rows(records: list[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
         prompt = _text(record["prompt"])
         # Some sample ids are there twice, with other prompts.
         query_id = f"{record['sample_id']}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
-        if query_id in seen:
+        if query_id in seen or any(record.get(f"{m}|total_cost") is None for m in _PRICES):
             continue
         seen.add(query_id)
         for model, (given, made) in _PRICES.items():
-            if record.get(model) is None or record.get(f"{model}|total_cost") is None:
-                continue
             read = tokens_of(prompt)
             paid = float(record[f"{model}|total_cost"])
             yield {

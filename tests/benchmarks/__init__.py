@@ -1,0 +1,1 @@
+"""Benchmarks: what the figures of README and docs come from, one suite a module."""
