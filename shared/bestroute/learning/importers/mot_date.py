@@ -26,9 +26,9 @@ _EXAMPLES = 1000
 
 NOTES = (
     "Runs: llama2_13B/date_pot2 (10 samples), GPT3/date_pot2_t=0.8 (20), GPT4/date_cot2 (3, the "
-    "reference). Split by scenario, the text before `What is the date`. The recorded answer, for "
-    "a program its output, is appended to the response, where self-consistency reads it. Tokens "
-    "are characters / 4, and 1,000 prompt tokens for the examples that the file leaves out. "
+    "reference). Split by scenario, the text before `What is the date`. A program stands in a code "
+    "block with its recorded output below, where self-consistency reads it; what gave no answer "
+    "is an empty response. Tokens are characters / 4 of the response as it was, and 1,000 prompt tokens for the examples that the file leaves out. "
     "$ per 1M tokens in/out, list prices of the time: 0.2/0.2, 1.5/2, 30/60."
 )
 
@@ -51,8 +51,16 @@ def _rows(path: Path, seed: int) -> Iterator[dict[str, Any]]:
             "split": split_of(question.partition("What is the date")[0].strip(), seed),
             "model": _RUNS[record["run"]],
             "sample": record["sample"],
-            "response": f"{response}\nAnswer: {record['answer']}",
+            "response": _answered(record),
             "prompt_tokens": _EXAMPLES + tokens_of(question),
             "completion_tokens": tokens_of(response),
             "oracle_score": float(record["correct"]),
         }
+
+
+def _answered(record: dict[str, Any]) -> str:
+    """The response, its recorded answer on its last line; empty where it has none."""
+    response, answer = record["response"].strip(), record["answer"]
+    if not answer:
+        return ""
+    return f"```python\n{response}\n```\nA: {answer}" if "pot" in record["run"] else response

@@ -40,8 +40,9 @@ _PRICES = {
 _REFERENCE = "gpt-4-1106-preview"
 
 NOTES = (
-    "One response a model; queries that lack one are left out. Prompt tokens are characters / 4; completion tokens are those that "
-    "make the recorded cost at the list price, so that what is charged is what was paid. "
+    "One response a model; queries that lack a score are left out. Tokens are those that make the "
+    "recorded cost at the list price, so that what is charged is what was paid: characters / 4 of "
+    "the prompt, less where that leaves nothing for an answer, the rest completion. "
     "$ per 1M tokens in/out as in RouterBench (2403.12031): mistral-7b 0.2, WizardLM-13B 0.3, "
     "mixtral 0.6, code-llama-34b 0.776, Yi-34B 0.8, llama-2-70b 0.9 (in and out alike), "
     "claude-instant-v1 0.8/2.4, gpt-3.5-turbo-1106 1/2, claude-v1 and v2 8/24, "
@@ -85,12 +86,14 @@ def _rows(records: list[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
         prompt = _text(record["prompt"])
         # Some sample ids are there twice, with other prompts.
         query_id = f"{record['sample_id']}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
-        if query_id in seen or any(record.get(f"{m}|total_cost") is None for m in _PRICES):
+        if query_id in seen or any(
+            record.get(column) is None for m in _PRICES for column in (m, f"{m}|total_cost")
+        ):
             continue
         seen.add(query_id)
-        for model, (given, made) in _PRICES.items():
-            read = tokens_of(prompt)
+        for model, price in _PRICES.items():
             paid = float(record[f"{model}|total_cost"])
+            read, written = _tokens(paid * 1e6, tokens_of(prompt), *price)
             yield {
                 "query_id": query_id,
                 "query": prompt,
@@ -100,10 +103,16 @@ def _rows(records: list[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
                 "sample": 0,
                 "response": _text(record.get(f"{model}|model_response")),
                 "prompt_tokens": read,
-                "completion_tokens": max(1, round((paid * 1e6 - given * read) / made)),
+                "completion_tokens": written,
                 "cost": paid,
                 "oracle_score": float(record[model]),
             }
+
+
+def _tokens(paid: float, read: int, given: float, made: float) -> tuple[int, int]:
+    """Prompt and completion tokens that cost so much, in $ per 1M at prices per 1M."""
+    read = max(0, min(read, round((paid - made) / given)))
+    return read, max(1, round((paid - given * read) / made))
 
 
 def _text(value: Any) -> str:
