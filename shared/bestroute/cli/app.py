@@ -14,6 +14,7 @@ from bestroute.cli.collect import collect
 from bestroute.cli.demo import demo
 from bestroute.cli.evaluate import evaluate
 from bestroute.cli.fit import fit
+from bestroute.cli.importer import import_samples
 from bestroute.cli.score import score
 from bestroute.cli.train import train
 from bestroute.cli.train_reward import train_reward
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate):
     app.command()(command)
+app.command("import")(import_samples)
 
 
 @app.callback(invoke_without_command=True)

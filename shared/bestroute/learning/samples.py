@@ -67,7 +67,11 @@ def write_samples(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     unknown = sorted({key for row in rows for key in row} - set(COLUMNS))
     if unknown:
         raise DataError(f"unknown columns {unknown}; the schema has {list(COLUMNS)}")
-    table = arrow.Table.from_pylist([dict(row) for row in rows], schema=schema())
+    write_table(arrow.Table.from_pylist([dict(row) for row in rows], schema=schema()), path)
+
+
+def write_table(table: pa.Table, path: str | Path) -> None:
+    """Write a samples table as Parquet."""
     parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
     parquet.write_table(table, str(path), compression="zstd", compression_level=19)
 

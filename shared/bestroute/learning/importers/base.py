@@ -56,10 +56,26 @@ class Importer(Protocol):
         ...
 
 
-def imported(rows: Iterable[Mapping[str, Any]], pool: ModelPool, notes: str) -> Imported:
-    """Rows of the samples table, as a table."""
+def imported(rows: Iterable[dict[str, Any]], pool: ModelPool, notes: str) -> Imported:
+    """Rows of the samples table, as a table.
+
+    Raises:
+        DataError: A record of the file lacks a field.
+    """
     arrow = require("pyarrow", feature="Importing samples", extra="train")
-    return Imported(arrow.Table.from_pylist([dict(row) for row in rows], schema()), pool, notes)
+    return Imported(arrow.Table.from_pylist(listed(rows), schema()), pool, notes)
+
+
+def listed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows that a reader gives.
+
+    Raises:
+        DataError: A record of the file lacks a field.
+    """
+    try:
+        return list(rows)
+    except KeyError as error:
+        raise DataError(f"a record has no {error}; is it of this layout?") from error
 
 
 def split_of(key: str, seed: int) -> str:

@@ -28,7 +28,8 @@ NOTES = (
     "Runs: llama2_13B/date_pot2 (10 samples), GPT3/date_pot2_t=0.8 (20), GPT4/date_cot2 (3, the "
     "reference). Split by scenario, the text before `What is the date`. A program stands in a code "
     "block with its recorded output below, where self-consistency reads it; what gave no answer "
-    "is an empty response. Tokens are characters / 4 of the response as it was, and 1,000 prompt tokens for the examples that the file leaves out. "
+    "is an empty response. Tokens are characters / 4 of the response as it was, and 1,000 prompt "
+    "tokens for the examples that the file leaves out. "
     "$ per 1M tokens in/out, list prices of the time: 0.2/0.2, 1.5/2, 30/60."
 )
 
