@@ -132,17 +132,26 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: is not JSONL ({error})") from error
 
 
-def csv_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file, gzipped or not.
+def csv_rows(path: Path) -> list[dict[str, str | None]]:
+    """Rows of a CSV file, gzipped or not, every value as the text that stands there.
 
     Raises:
         DataError: It is absent or damaged.
     """
     arrow = require("pyarrow", feature="Importing samples", extra="train")
     csv = require("pyarrow.csv", feature="Importing samples", extra="train")
+    layout = csv.ParseOptions(newlines_in_values=True)
     try:
-        table = csv.read_csv(str(path), parse_options=csv.ParseOptions(newlines_in_values=True))
+        with csv.open_csv(str(path), parse_options=layout) as opened:
+            texts = dict.fromkeys(opened.schema.names, arrow.string())
+        table = csv.read_csv(
+            str(path),
+            parse_options=layout,
+            convert_options=csv.ConvertOptions(
+                column_types=texts, null_values=[""], strings_can_be_null=True
+            ),
+        )
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, str | None]] = table.to_pylist()
     return rows

@@ -50,7 +50,7 @@ def _rows(file: Path, seed: int) -> Iterator[dict[str, Any]]:
         missing = [name for name in ("prompt", *_MODELS) if name not in record]
         if missing:
             raise DataError(f"{file}: no column {missing[0]!r}")
-        prompt = record["prompt"]
+        prompt = record["prompt"] or ""
         query_id = f"{task}-{hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
         if query_id in seen:
             continue  # a few questions of MMLU are there twice
@@ -67,9 +67,5 @@ def _rows(file: Path, seed: int) -> Iterator[dict[str, Any]]:
                 "response": response or "",
                 "prompt_tokens": tokens_of(prompt),
                 "completion_tokens": tokens_of(response) if response else 1,
-                "oracle_score": float(_true(record[column])),
+                "oracle_score": float(record[column] == "True"),
             }
-
-
-def _true(value: Any) -> bool:
-    return value is True or str(value).lower() == "true"
