@@ -14,7 +14,8 @@ def soft_logistic(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, F
     """Minimise, for each head, mean cross-entropy + l2 / 2 |w|^2; the bias is free.
 
     Each step solves with the fixed bound X'X / (4 B) + l2 I on the Hessian, inverted once for
-    all heads: there is no step size to choose and the loss never rises (Boehning 1992).
+    all heads (Boehning 1992): there is no step size to choose. Nesterov's momentum, restarted
+    where it points uphill (O'Donoghue and Candes 2015), makes the steps few.
     Targets are drawn to within 1 / (2 B) of 0 and 1, so that a head whose targets are all 0,
     or all 1, has a finite bias.
 
@@ -34,12 +35,19 @@ def soft_logistic(inputs: Floats, targets: Floats, l2: float) -> tuple[Floats, F
     mean = soft.mean(axis=0)
     solution = np.zeros((width + 1, targets.shape[1]))
     solution[-1] = np.log(mean / (1 - mean))
+    ahead, momentum = solution, 1.0
     for _ in range(_STEPS):
-        gap = sigmoid(design @ solution) - soft
-        step = inverse @ (design.T @ gap / rows + penalty[:, None] * solution)
-        solution -= step
-        if np.abs(step).max(initial=0.0) < _TOLERANCE:
+        gap = sigmoid(design @ ahead) - soft
+        slope = design.T @ gap / rows + penalty[:, None] * ahead
+        before, solution = solution, ahead - inverse @ slope
+        moved = solution - before
+        if np.abs(moved).max(initial=0.0) < _TOLERANCE:
             break
+        if float(np.vdot(slope, moved)) > 0:
+            momentum = 1.0
+        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = solution + (momentum - 1) / grown * moved
+        momentum = grown
     return solution[:-1], solution[-1]
 
 

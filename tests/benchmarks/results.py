@@ -1,0 +1,142 @@
+"""Every method on every recorded data set: what docs/results.md is made from.
+
+`python -m tests.benchmarks.results mot-date` prints one data set's tables; `--write` puts them
+into docs/results.md in place of the old ones; `all` stands for every data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+from bestroute.learning.assess import encoder_of, transfers
+from bestroute.learning.compare import compare
+from bestroute.learning.curves import Curve
+from bestroute.learning.fit import ENSEMBLE, fit, train
+from bestroute.learning.methods import BASELINES, Bench
+from bestroute.learning.probabilities import reliability
+from bestroute.learning.report import (
+    comparison_markdown,
+    evaluation_markdown,
+    tasks_markdown,
+    transfer_markdown,
+)
+from bestroute.rewards.answers import extract_answer
+from tests.benchmarks.recorded import SETS, Recorded, load
+
+PAGE = Path("docs/results.md")
+TRANSFER = ("zeroeval", "routerbench")
+SELECTION = {"agreement": extract_answer}
+MOST_TASKS = 12
+
+
+def section(name: str) -> str:
+    """One data set's part of the page."""
+    recorded = load(name)
+    fitted = fit(recorded.table, recorded.pool, baselines=())
+    test = fitted.outcomes.select("test")
+    bench = Bench(
+        test=test,
+        cost_model=fitted.engine.cost_model,
+        train=fitted.outcomes.select("train"),
+        table=recorded.table,
+        pool=recorded.pool,
+        selection=SELECTION,
+    )
+    sizes = {split: fitted.outcomes.splits.count(split) for split in ("train", "calibration")}
+    tables = [
+        f"## {name}",
+        f"Source: {recorded.source}. {sizes['train']} train, {sizes['calibration']} calibration, "
+        f"{len(test)} test queries. {recorded.notes}",
+        f"```bash\npython -m tests.benchmarks.results {name}\n```",
+        comparison_markdown(compare(test, _curves(recorded, bench, fitted.engine.router))),
+        evaluation_markdown(fitted.evaluation).replace("## ", "### "),
+        f"{fitted.drops} {_promise(fitted.engine.calibration)}",
+    ]
+    tasks = fitted.assessment.tasks
+    if 1 < len(tasks) <= MOST_TASKS:
+        tables += ["### Task by task, at the same threshold", tasks_markdown(tasks)]
+    if name in TRANSFER:
+        found = transfers(
+            fitted.outcomes, fitted.engine.cost_model, encoder_of(fitted.engine.router)
+        )
+        tables += ["### Trained on the other tasks only", transfer_markdown(found)]
+    tables.append(_calibration_error(recorded))
+    return "\n\n".join(tables)
+
+
+def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
+    ensemble = train(recorded.table, recorded.pool, router=ENSEMBLE)[0].router
+    curves = {
+        "best-route": bench.router(router),
+        "best-route, utility": bench.utility(router),
+        "ensemble with knn": bench.router(ensemble),
+        "ensemble with knn, utility": bench.utility(ensemble),
+    }
+    several = any(arm.n > 1 for arm in bench.test.arms)
+    for name in BASELINES:
+        if several or name not in ("single-sample", "cascade"):
+            curves |= bench.baseline(name, encoder_of(router))
+    return curves
+
+
+def _promise(table) -> str:
+    rows = [
+        f"{row.max_drop:.1%} at threshold {row.threshold:.3f}"
+        for row in table.promises
+        if row.confidence == 0.95
+    ]
+    limits = [each.max_drop for each in table.limits if each.confidence == 0.95]
+    least = "nothing" if not limits or limits[0] is None else f"{limits[0]:.1%}"
+    certified = ", ".join(rows) or "none of 0.5, 1, 2, 5, 10 %"
+    return (
+        f"Certified with 95 % confidence on the {table.n_queries} calibration queries: "
+        f"{certified}; the smallest certifiable drop is {least}."
+    )
+
+
+def _calibration_error(recorded: Recorded) -> str:
+    """Expected calibration error on the test split, as trained and calibrated."""
+    lines = ["| match probabilities | expected calibration error | log loss |", "|---|---|---|"]
+    for kind in ("as-trained", "temperature", "isotonic"):
+        engine, outcomes = train(recorded.table, recorded.pool, probabilities=kind)
+        test = outcomes.select("test")
+        headed = [i for i in range(len(test.arms)) if i != test.reference_index]
+        found = reliability(
+            engine.router.predict(test.queries).match[:, headed], test.match[:, headed]
+        )
+        lines.append(f"| {kind} | {found.ece:.3f} | {found.log_loss:.3f} |")
+    return "\n".join(lines)
+
+
+def write(name: str, text: str) -> None:
+    """Put a section into the page, between its marks."""
+    page = PAGE.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if start not in page:
+        page = f"{page.rstrip()}\n\n{start}\n{end}\n"
+    body = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+    page = body.sub(lambda _: f"{start}\n{text}\n{end}", page)
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    """Run the data sets asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+", choices=["all", *SETS])
+    parser.add_argument("--write", action="store_true", help="into docs/results.md")
+    asked = parser.parse_args()
+    for name in SETS if "all" in asked.names else asked.names:
+        text = section(name)
+        sys.stdout.write(text + "\n\n")
+        if asked.write:
+            write(name, text)
+
+
+if __name__ == "__main__":
+    main()
