@@ -20,6 +20,7 @@ from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
 from bestroute.learning.fit import Fitted, fit
 from bestroute.learning.pipeline import save
+from bestroute.learning.prompts import read_prompts
 from bestroute.learning.samples import read_samples
 from bestroute.learning.verifiers import parse_check, verify
 from bestroute.pool import ModelPool
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 QUESTIONS = 10
+
+_POOL, _SAMPLES = "demo_pool.yaml", "demo_samples.parquet"
 
 
 def demo(
@@ -50,14 +53,28 @@ def demo(
         typer.Option(help="With --live: ids there, comma-separated, cheapest to reference."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    files: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write pool.yaml and prompts.jsonl there, for `bestroute fit` and `collect`.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show the whole method on recorded samples of real small models."""
+    """Show the whole method on recorded samples of real small models.
+
+    Example: bestroute demo --files . && bestroute fit pool.yaml prompts.jsonl -o router/
+    """
     began = time.monotonic()
     console = Console()
     data = Path(str(resources.files("bestroute") / "data"))
-    pool = ModelPool.from_yaml(data / "demo_pool.yaml")
+    if files is not None:
+        count = write_files(data, files)
+        console.print(f"Written: {files / 'pool.yaml'}, and {count} prompts beside it.")
+        return
+    pool = ModelPool.from_yaml(data / _POOL)
     served = live_pool(pool, api_base or [], models) if live else pool
-    table = read_samples(data / "demo_samples.parquet", scored=True)
+    table = read_samples(data / _SAMPLES, scored=True)
     with progress_bars(console) as report:
         fitted = fit(table, pool, seed=seed, progress=report)
     save(fitted, output / "router", report=output)
@@ -76,6 +93,32 @@ def demo(
         numbers = {"rows": rows, "live": answers, "seconds": round(seconds, 1)}
         json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     console.print(f"Done in {seconds:.0f} s. Report: {output / 'report.html'}")
+
+
+def write_files(data: Path, folder: Path) -> int:
+    """Write the pool and the prompts behind the recorded samples, as a user would have them.
+
+    Args:
+        data: Where the recorded samples are.
+        folder: Where `pool.yaml` and `prompts.jsonl` go.
+
+    Returns:
+        How many prompts there are.
+
+    Raises:
+        ConfigError: One of the files is there already.
+    """
+    pool, prompts = folder / "pool.yaml", folder / "prompts.jsonl"
+    for path in (pool, prompts):
+        if path.exists():
+            raise ConfigError(f"{path} exists: name another folder, or move it away")
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = read_prompts(data / _SAMPLES)
+    # The query is the last user turn, as it is by default.
+    lines = [each.model_dump_json(exclude_none=True, exclude={"query"}) + "\n" for each in asked]
+    prompts.write_text("".join(lines), encoding="utf-8")
+    pool.write_text((data / _POOL).read_text(encoding="utf-8"), encoding="utf-8")
+    return len(asked)
 
 
 def live_pool(pool: ModelPool, api_base: list[str], models: str | None) -> ModelPool:
