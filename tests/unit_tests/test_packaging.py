@@ -74,12 +74,12 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 
 FLOORS = (
     ("errors", "_config", "_extras", "_litellm", "_routed", "_sync", "_tasks"),
-    ("pool", "query", "samples", "catalog", "cost", "billing"),
+    ("pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
         *("bundle", "constraints", "selection", "response"),
     ),
-    ("loop", "engine", "artifact", "source", "__init__"),
+    ("loop", "plan", "target", "engine", "artifact", "source", "__init__"),
     ("learning",),
     ("cli",),
 )
@@ -160,7 +160,7 @@ except MissingExtraError as error:
         ("rich", "import bestroute.cli; bestroute.cli.main()", "cli"),
         ("tokenizers", "from bestroute.routers import StaticEncoder; StaticEncoder()", "static"),
         ("wordllama", "from bestroute.routers import StaticEncoder; StaticEncoder()", "static"),
-        ("pyarrow", "from bestroute.learning.samples import schema; schema()", "demo"),
+        ("pyarrow", "from bestroute.learning.samples import schema; schema()", "train"),
         ("langchain_core", "import langchain_bestroute", "langchain"),
         ("llama_index", "import llamaindex_bestroute", "llamaindex"),
     ],

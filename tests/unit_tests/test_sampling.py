@@ -420,7 +420,7 @@ async def test_a_stream_that_breaks_off_bills_what_was_written(chat_server: Chat
     chat_server.reply = Reply("aaaa bbbb cccc dddd", cut_after=4)
     drawn = Drawn()
     seen = []
-    with pytest.raises(Exception, match="not completed|connection|peer"):
+    with pytest.raises(Exception, match="(?i)not completed|connection"):
         async for delta in Sampler().stream(
             HI, member(chat_server, price={"input": 1, "output": 1}), drawn
         ):

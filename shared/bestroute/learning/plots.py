@@ -59,7 +59,7 @@ def draw_reliability(found: Reliability, path: Path) -> None:
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
-    require("matplotlib", feature="Plots", extra="demo")
+    require("matplotlib", feature="Plots", extra="train")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")

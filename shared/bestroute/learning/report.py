@@ -159,7 +159,7 @@ def write_report(
     images = {"curve": folder / "curve.png", "reliability": folder / "reliability.png"}
     draw_curve(found.evaluation, engine, test, images["curve"])
     draw_reliability(found.reliability, images["reliability"])
-    jinja2 = require("jinja2", feature="Reports", extra="demo")
+    jinja2 = require("jinja2", feature="Reports", extra="train")
     source = resources.files("bestroute").joinpath("learning/report.html.j2").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         source

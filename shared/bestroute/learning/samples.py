@@ -43,7 +43,7 @@ SPLITS = ("train", "calibration", "test")
 
 
 def _arrow() -> Any:
-    return require("pyarrow", feature="Samples tables (Parquet)", extra="demo")
+    return require("pyarrow", feature="Samples tables (Parquet)", extra="train")
 
 
 def schema() -> pa.Schema:
@@ -72,7 +72,7 @@ def write_samples(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 def write_table(table: pa.Table, path: str | Path) -> None:
     """Write a samples table as Parquet."""
-    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
     parquet.write_table(table, str(path), compression="zstd", compression_level=19)
 
 
@@ -88,7 +88,7 @@ def read_samples(path: str | Path, *, scored: bool = False) -> pa.Table:
             nulls, a score is NaN, or (with `scored`) an oracle score is missing.
     """
     arrow = _arrow()
-    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
     try:
         table = parquet.read_table(str(path))
     except FileNotFoundError as error:
@@ -104,7 +104,7 @@ def is_scored_samples(source: str | Path) -> bool:
     path = Path(source)
     if not path.is_file() or path.suffix != ".parquet":
         return False
-    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="demo")
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
     return {*REQUIRED, "oracle_score"} <= set(parquet.read_schema(str(path)).names)
 
 
@@ -115,7 +115,7 @@ def _check(table: pa.Table, where: str, scored: bool) -> None:
     for name in REQUIRED:
         if table[name].null_count:
             raise DataError(f"{where}: column {name!r} holds {table[name].null_count} nulls")
-    compute = require("pyarrow.compute", feature="Samples tables (Parquet)", extra="demo")
+    compute = require("pyarrow.compute", feature="Samples tables (Parquet)", extra="train")
     for name in ("oracle_score", "proxy_score"):
         if name in table.column_names and compute.any(compute.is_nan(table[name])).as_py():
             raise DataError(f"{where}: column {name!r} holds NaN; leave unknown scores null")
