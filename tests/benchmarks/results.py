@@ -1,7 +1,8 @@
 """Every method on every recorded data set: what docs/results.md is made from.
 
 `python -m tests.benchmarks.results mot-date` prints one data set's tables; `--write` puts them
-into docs/results.md in place of the old ones; `all` stands for every data set.
+into docs/results.md in place of the old ones; `all` stands for every data set, and makes the
+summary too.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 from bestroute.learning.assess import encoder_of, transfers
-from bestroute.learning.compare import compare
+from bestroute.learning.compare import COST_CUTS, Comparison, compare
 from bestroute.learning.curves import Curve
 from bestroute.learning.fit import ENSEMBLE, fit, train
+from bestroute.learning.intervals import Interval
 from bestroute.learning.methods import BASELINES, Bench
 from bestroute.learning.probabilities import reliability
 from bestroute.learning.report import (
@@ -25,6 +27,7 @@ from bestroute.learning.report import (
     evaluation_markdown,
     tasks_markdown,
     transfer_markdown,
+    value_of,
 )
 from bestroute.rewards.answers import extract_answer
 from tests.benchmarks.recorded import SETS, Recorded, load
@@ -33,10 +36,20 @@ PAGE = Path("docs/results.md")
 TRANSFER = ("zeroeval", "routerbench")
 SELECTION = {"agreement": extract_answer}
 MOST_TASKS = 12
+_OURS = (
+    "best-route",
+    "best-route, utility",
+    "ensemble with knn",
+    "ensemble with knn, utility",
+)
 
 
-def section(name: str) -> str:
-    """One data set's part of the page."""
+SUMMARY_CUT = 0.4
+SUMMARISED = ("random mix", *_OURS, "knn", "oracle")
+
+
+def section(name: str) -> tuple[str, Comparison]:
+    """One data set's part of the page, and the comparison in it."""
     recorded = load(name)
     fitted = fit(recorded.table, recorded.pool, baselines=())
     test = fitted.outcomes.select("test")
@@ -48,13 +61,14 @@ def section(name: str) -> str:
         pool=recorded.pool,
         selection=SELECTION,
     )
+    comparison = compare(test, _curves(recorded, bench, fitted.engine.router))
     sizes = {split: fitted.outcomes.splits.count(split) for split in ("train", "calibration")}
     tables = [
         f"## {name}",
         f"Source: {recorded.source}. {sizes['train']} train, {sizes['calibration']} calibration, "
         f"{len(test)} test queries. {recorded.notes}",
         f"```bash\npython -m tests.benchmarks.results {name}\n```",
-        comparison_markdown(compare(test, _curves(recorded, bench, fitted.engine.router))),
+        comparison_markdown(comparison),
         evaluation_markdown(fitted.evaluation).replace("## ", "### "),
         f"{fitted.drops} {_promise(fitted.engine.calibration)}",
     ]
@@ -67,17 +81,40 @@ def section(name: str) -> str:
         )
         tables += ["### Trained on the other tasks only", transfer_markdown(found)]
     tables.append(_calibration_error(recorded))
-    return "\n\n".join(tables)
+    return "\n\n".join(tables), comparison
+
+
+def summary(found: dict[str, Comparison]) -> str:
+    """One line a data set: drops at one cost cut, and the gap that our routers recover."""
+    column = COST_CUTS.index(SUMMARY_CUT)
+    gaps = [f"gap recovered by {name}" for name in _OURS]
+    head = [f"drop (%) at {SUMMARY_CUT:.0%} cost cut", *SUMMARISED, *gaps]
+    lines = [head, ["---"] * len(head)]
+    for name, comparison in found.items():
+        methods = [comparison.method(each) for each in SUMMARISED]
+        ours = [comparison.method(each) for each in _OURS]
+        drops = [value_of(each.drops[column]) for each in methods]
+        lines.append(
+            [
+                name,
+                *("n/a" if drop is None else f"{100 * drop:.1f}" for drop in drops),
+                *(_with_interval(each.gap_recovered[column]) for each in ours),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _with_interval(figure: Interval | None) -> str:
+    if figure is None:
+        return "n/a"
+    return f"{figure.value:.0%} [{figure.lo:.0%}, {figure.hi:.0%}]"
 
 
 def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
     ensemble = train(recorded.table, recorded.pool, router=ENSEMBLE)[0].router
-    curves = {
-        "best-route": bench.router(router),
-        "best-route, utility": bench.utility(router),
-        "ensemble with knn": bench.router(ensemble),
-        "ensemble with knn, utility": bench.utility(ensemble),
-    }
+    ours = (bench.router(router), bench.utility(router))
+    ours += (bench.router(ensemble), bench.utility(ensemble))
+    curves = dict(zip(_OURS, ours, strict=True))
     several = any(arm.n > 1 for arm in bench.test.arms)
     for name in BASELINES:
         if several or name not in ("single-sample", "cascade"):
@@ -119,7 +156,7 @@ def write(name: str, text: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if start not in page:
-        page = f"{page.rstrip()}\n\n{start}\n{end}\n"
+        raise SystemExit(f"{PAGE} has no place for {name}: {start} {end}")
     body = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
     page = body.sub(lambda _: f"{start}\n{text}\n{end}", page)
     PAGE.write_text(page, encoding="utf-8")
@@ -131,11 +168,17 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=["all", *SETS])
     parser.add_argument("--write", action="store_true", help="into docs/results.md")
     asked = parser.parse_args()
-    for name in SETS if "all" in asked.names else asked.names:
-        text = section(name)
+    whole = "all" in asked.names
+    found = {}
+    for name in SETS if whole else asked.names:
+        text, found[name] = section(name)
         sys.stdout.write(text + "\n\n")
         if asked.write:
             write(name, text)
+    if whole:
+        sys.stdout.write(summary(found) + "\n")
+        if asked.write:
+            write("summary", summary(found))
 
 
 if __name__ == "__main__":

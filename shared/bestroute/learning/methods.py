@@ -100,10 +100,11 @@ class Bench:
         """
         if self.table is None or self.pool is None:
             raise ConfigError("the cascade replays samples: it needs the table and the pool")
-        most = max(m.max_samples for m in self.pool.models if not m.reference)
-        sizes = [n for n in CASCADES if n <= most] or [most]
-        if most < 2 or "agreement" not in self.selection:
+        several = [m.max_samples for m in self.pool.models if not m.reference and m.max_samples > 1]
+        if not several or "agreement" not in self.selection:
             return {}
+        most = min(several)  # whichever of them is the cheapest, it has so many
+        sizes = [n for n in CASCADES if n <= most] or [most]
         replay = Replay(self.table, self.pool, self.test, **self.selection)
         estimated = self.test.estimated_costs(self.cost_model)
         curves = {}
