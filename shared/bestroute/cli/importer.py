@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,15 @@ from bestroute.learning.importers import IMPORTERS
 from bestroute.learning.samples import write_table
 
 
+def _list(wanted: bool) -> None:
+    if not wanted:
+        return
+    for layout, importer in IMPORTERS.items():
+        about = (sys.modules[importer.__module__].__doc__ or "").partition("\n")[0]
+        Console().print(f"{layout:16}{about}", highlight=False, soft_wrap=True)
+    raise typer.Exit
+
+
 def import_samples(
     layout: Annotated[str, typer.Argument(help=f"One of: {', '.join(IMPORTERS)}.")],
     path: Annotated[Path, typer.Argument(help="File or folder, as the layout has it.")],
@@ -22,7 +32,11 @@ def import_samples(
     pool_out: Annotated[
         Path | None, typer.Option(help="Also write the models and their prices here (YAML).")
     ] = None,
-    split_seed: Annotated[int, typer.Option(help="Seed of train, calibration and test.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the split into train, calibration, test.")] = 0,
+    listing: Annotated[
+        bool,
+        typer.Option("--list", callback=_list, is_eager=True, help="List the layouts, and exit."),
+    ] = False,
 ) -> None:
     """Turn recorded responses of others into a samples table and a pool.
 
@@ -31,7 +45,7 @@ def import_samples(
     if layout not in IMPORTERS:
         raise ConfigError(f"no layout {layout!r}; there are {', '.join(IMPORTERS)}")
     console = Console()
-    found = IMPORTERS[layout](path, seed=split_seed)
+    found = IMPORTERS[layout](path, seed=seed)
     with replacing(output) as part:
         write_table(found.table, part)
     if pool_out is not None:

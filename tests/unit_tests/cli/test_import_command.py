@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from bestroute import ModelPool
 from bestroute.cli.app import app
 from bestroute.errors import ConfigError
+from bestroute.learning.importers import IMPORTERS
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.samples import SPLITS, read_samples
+from bestroute.learning.samples import COLUMNS, SPLITS, read_samples
 
 
 @pytest.fixture
@@ -36,8 +37,19 @@ def test_table_and_pool_are_read_back(merged: Path, tmp_path: Path) -> None:
     outcomes = Outcomes.from_samples(read_samples(output, scored=True), pool, agreement=str)
     assert set(outcomes.splits) == set(SPLITS)
     again = tmp_path / "again.parquet"
-    CliRunner().invoke(app, [*arguments[:-1], str(again), "--split-seed", "1"])
+    CliRunner().invoke(app, [*arguments[:-1], str(again), "--seed", "1"])
     assert read_samples(again)["split"] != read_samples(output)["split"]
+
+
+def test_layouts_are_listed_and_documented() -> None:
+    done = CliRunner().invoke(app, ["import", "--list"])
+    assert done.exit_code == 0, done.output
+    lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
+    assert lines.keys() == IMPORTERS.keys()
+    assert "microsoft/best-route-llm" in lines["best-route"]
+    page = (Path(__file__).parents[3] / "docs" / "samples.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert rows == {*COLUMNS, *IMPORTERS}
 
 
 def test_an_unknown_layout_is_refused(merged: Path, tmp_path: Path) -> None:

@@ -60,10 +60,16 @@ def imported(rows: Iterable[dict[str, Any]], pool: ModelPool, notes: str) -> Imp
     """Rows of the samples table, as a table.
 
     Raises:
-        DataError: A record of the file lacks a field.
+        DataError: There is no row, or a record of the file lacks a field or has it in another type.
     """
     arrow = require("pyarrow", feature="Importing samples", extra="train")
-    return Imported(arrow.Table.from_pylist(listed(rows), schema()), pool, notes)
+    records = listed(rows)
+    if not records:
+        raise DataError("no query that all of the layout's models have a score for")
+    try:
+        return Imported(arrow.Table.from_pylist(records, schema()), pool, notes)
+    except arrow.ArrowException as error:
+        raise DataError(f"a field is of another type than the layout has it: {error}") from error
 
 
 def listed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """The reference implementation's merged JSONL (microsoft/best-route-llm).
 
-One object a query, as its README @ 5aa3720 shows it: `id`, `prompt`, and for every model
-`{"responses": [...], "armoRM_scores": [...], "token_num_prompt": ..., "token_num_responses":
-[...], "ourRM_scores": [...]}`, the last once the proxy reward model has scored. No such file is
-published; the field names are verified, a whole file was never seen.
+One object a query: `id`, `prompt`, and for every model `{"responses": [...], "armoRM_scores":
+[...], "token_num_prompt": 9, "token_num_responses": [...], "ourRM_scores": [...]}`, the last once
+the proxy reward model has scored. Read from its README @ 5aa3720 and from the notebooks that write
+it (a copy in ynulihao/LLMRouterBench @ 5aa32c9). No such file is published, so none was seen.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _LISTS = {
 NOTES = (
     "Oracle score: ArmoRM; proxy score: the paper's reward model, where the file has it. A file "
     "named ..._train, ..._validation or ..._test keeps its split, validation being calibration. "
-    "Best-of-n up to 5, the reference once, $ per 1M tokens in/out: the paper's (2506.22716)."
+    "Best-of-n up to 5, the reference once, $ per 1M tokens in/out: the paper's (2506.22716); "
+    "models that it does not price are left out. Where the file counts no tokens: characters / 4."
 )
 
 
@@ -68,7 +69,7 @@ def read_best_route(path: Path, *, seed: int = 0) -> Imported:
 def _rows(file: Path, seed: int) -> Iterator[dict[str, Any]]:
     split = _SPLITS.get(file.name.partition(".")[0].rpartition("_")[2])
     for record in json_lines(file):
-        for model in _PRICES.keys() & record.keys():
+        for model in [name for name in _PRICES if name in record]:
             for sample in _samples(record[model], record["prompt"], f"{file}: {record['id']}"):
                 yield {
                     "query_id": record["id"],
@@ -82,7 +83,7 @@ def _rows(file: Path, seed: int) -> Iterator[dict[str, Any]]:
 
 def _samples(answered: dict[str, Any], prompt: str, where: str) -> Iterator[dict[str, Any]]:
     responses = answered["responses"]
-    for name in _LISTS.keys() & answered.keys():
+    for name in [name for name in _LISTS if name in answered]:
         if len(answered[name]) != len(responses):
             raise DataError(
                 f"{where}: {len(responses)} responses, but {len(answered[name])} {name}"

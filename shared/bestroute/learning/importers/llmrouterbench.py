@@ -2,8 +2,9 @@
 
 `bench/DATASET/SPLIT/MODEL/*.json`, each with `model_name`, `dataset_name`, `split`, `demo` and
 `records` of `index`, `origin_query`, `prompt`, `score`, `raw_output`, `prompt_tokens`,
-`completion_tokens`, `cost`: as `data_collector/storage.py` @ 46d48d4 writes them. The files
-themselves were not seen.
+`completion_tokens`, `cost`: as `data_collector/storage.py` @ 46d48d4 writes them; models and prices
+from its README and `config/baseline_config_performance_cost.yaml` @ 5aa32c9. The files themselves
+were not seen.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def read_llmrouterbench(path: Path, *, seed: int = 0) -> Imported:
         DataError: A file is not of this layout, or the reference gpt-5 is not there.
     """
     runs: dict[tuple[str, ...], dict[str, Any]] = {}
-    for file in sorted(path.rglob("*.json"), key=lambda file: file.name):
+    # Names end in the time of the run; result.json is of the time before they did.
+    files = path.rglob("*.json")
+    for file in sorted(files, key=lambda file: (file.name != "result.json", file.name)):
         run = _run(file)
         if run["model_name"] in _PRICES and not run.get("demo"):
             runs[run["dataset_name"], run["split"], run["model_name"]] = run
@@ -80,17 +83,21 @@ def _rows(run: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
         if record["score"] is None:
             continue
         query_id = f"{run['dataset_name']}/{run['split']}/{record['index']}"
-        output = record["raw_output"]
         yield {
             "query_id": query_id,
-            "query": record["origin_query"],
+            "query": _text(record["origin_query"]),
             "task": run["dataset_name"],
             "split": split_of(query_id, seed),
             "model": run["model_name"],
             "sample": 0,
-            "response": output if isinstance(output, str) else canonical(output),
+            "response": _text(record["raw_output"]),
             "prompt_tokens": record["prompt_tokens"],
             "completion_tokens": record["completion_tokens"],
             "cost": record["cost"],
             "oracle_score": float(record["score"]),
         }
+
+
+def _text(value: Any) -> str:
+    """A text, or the JSON of what is none: messages, calls of tools."""
+    return value if isinstance(value, str) else canonical(value)

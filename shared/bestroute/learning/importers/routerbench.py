@@ -1,8 +1,8 @@
 """RouterBench's wide tables: one row a query, a score, a response and a cost for every model.
 
 The layout of withmartian/routerbench as CSV or Parquet: `sample_id`, `prompt`, `eval_name`, one
-score column a model, `MODEL|model_response`, `MODEL|total_cost` in $. Read from the slice in
-shuhao02/RouterDC @ 0e63989.
+score column a model, `MODEL|model_response`, `MODEL|total_cost` in $. Read from
+`convertors/common.py` @ 30e0925, which writes it, and from a slice in shuhao02/RouterDC @ 0e63989.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def read_routerbench(path: Path, *, seed: int = 0) -> Imported:
         DataError: There is none, one is a pickle, or lacks a column.
     """
     files = [path] if path.is_file() else sorted([*path.glob("*.csv*"), *path.glob("*.parquet")])
+    files = files or sorted(path.glob("*.pkl"))
     if not files:
         raise DataError(f"{path}: no CSV or Parquet file in it")
     records = [record for file in files for record in _records(file)]
@@ -74,9 +75,10 @@ def _records(file: Path) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = parquet.read_table(str(file)).to_pylist()
     else:
         records = csv_rows(file)
-    for name in ("sample_id", "prompt", "eval_name", _REFERENCE, f"{_REFERENCE}|total_cost"):
+    columns = [m + part for m in _PRICES for part in ("", "|model_response", "|total_cost")]
+    for name in ("sample_id", "prompt", "eval_name", *columns):
         if records and name not in records[0]:
-            raise DataError(f"{file}: no column {name!r}")
+            raise DataError(f"{file}: no column {name!r}; is it RouterBench's wide table?")
     return records
 
 
@@ -87,7 +89,7 @@ def _rows(records: list[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
         # Some sample ids are there twice, with other prompts.
         query_id = f"{record['sample_id']}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
         if query_id in seen or any(
-            record.get(column) is None for m in _PRICES for column in (m, f"{m}|total_cost")
+            record[column] is None for m in _PRICES for column in (m, f"{m}|total_cost")
         ):
             continue
         seen.add(query_id)
@@ -101,7 +103,7 @@ def _rows(records: list[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
                 "split": split_of(query_id, seed),
                 "model": model,
                 "sample": 0,
-                "response": _text(record.get(f"{model}|model_response")),
+                "response": _text(record[f"{model}|model_response"]),
                 "prompt_tokens": read,
                 "completion_tokens": written,
                 "cost": paid,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> Path:
     return path
 
 
-def answered(responses: list[str], oracle: list[float], proxy: list[float]) -> dict[str, Any]:
+def answered(responses: list[Any], oracle: list[float], proxy: list[float]) -> dict[str, Any]:
     return {
         "responses": responses,
         "armoRM_scores": oracle,
@@ -83,6 +85,7 @@ def test_best_route_before_the_proxy_and_the_counts(tmp_path: Path) -> None:
     [
         ({"gpt-4o": answered(["a"], [0.1, 0.2], [1])}, "98039: 1 responses, but 2 armoRM_scores"),
         ({"gpt-4o": {}}, "no 'responses'"),
+        ({"gpt-4o": answered([["a"]], [0.1], [1])}, "another type"),
     ],
 )
 def test_best_route_refuses_what_does_not_fit(
@@ -134,6 +137,9 @@ def test_llmrouterbench_takes_the_last_run_and_the_complete_queries(tmp_path: Pa
     write_run(tmp_path, "gpt-5", [0.0, 0.0, 0.0], stamp="3", demo=True)
     write_run(tmp_path, "kimi-k2-0905", [1.0, None, 0.0])
     write_run(tmp_path, "some-small-model", [1.0])
+    old = tmp_path / "aime" / "test" / "gpt-5"
+    first = old / "aime-test-gpt-5-20250101_000000.json"
+    (old / "result.json").write_text(first.read_text(encoding="utf-8"), encoding="utf-8")
     found = IMPORTERS["llmrouterbench"](tmp_path)
     outcomes = Outcomes.from_samples(found.table, found.pool)
     assert outcomes.query_ids == ("aime/test/1", "aime/test/3")
@@ -142,6 +148,34 @@ def test_llmrouterbench_takes_the_last_run_and_the_complete_queries(tmp_path: Pa
     assert outcomes.quality.tolist() == [[1, 1], [0, 1]]
     assert found.table["response"][0].as_py() == '["It is 4."]'
     assert outcomes.cost[0, 1] == pytest.approx((15 * 1.25 + 5 * 10) / 1e6)
+
+
+def test_llmrouterbench_writes_what_is_no_text_as_json(tmp_path: Path) -> None:
+    write_run(tmp_path, "gpt-5", [1.0])
+    [file] = tmp_path.rglob("*.json")
+    run = json.loads(file.read_text(encoding="utf-8"))
+    run["records"][0]["origin_query"] = [{"role": "user", "content": "Hi"}]
+    file.write_text(json.dumps(run), encoding="utf-8")
+    found = IMPORTERS["llmrouterbench"](tmp_path)
+    assert found.table["query"][0].as_py() == '[{"content":"Hi","role":"user"}]'
+
+
+@pytest.mark.parametrize("name", ["score", "raw_output", "prompt_tokens"])
+def test_llmrouterbench_names_the_missing_field(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, "gpt-5", [1.0])
+    [file] = tmp_path.rglob("*.json")
+    run = json.loads(file.read_text(encoding="utf-8"))
+    del run["records"][0][name]
+    file.write_text(json.dumps(run), encoding="utf-8")
+    with pytest.raises(DataError, match=f"no '{name}'"):
+        IMPORTERS["llmrouterbench"](tmp_path)
+
+
+def test_models_without_a_common_query_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, "gpt-5", [1.0, None])
+    write_run(tmp_path, "kimi-k2-0905", [None, 1.0])
+    with pytest.raises(DataError, match="no query that all"):
+        IMPORTERS["llmrouterbench"](tmp_path)
 
 
 def test_llmrouterbench_refuses_other_files(tmp_path: Path) -> None:
@@ -210,10 +244,35 @@ def test_routerbench_refuses_pickles_and_other_tables(tmp_path: Path) -> None:
     pickle.write_bytes(b"")
     with pytest.raises(DataError, match=r"pickle.*to_parquet"):
         IMPORTERS["routerbench"](pickle)
+    with pytest.raises(DataError, match=r"pickle.*to_parquet"):
+        IMPORTERS["routerbench"](tmp_path)
+    pickle.unlink()
     with pytest.raises(DataError, match="no CSV or Parquet"):
         IMPORTERS["routerbench"](tmp_path)
     with pytest.raises(DataError, match="no column 'sample_id'"):
         IMPORTERS["routerbench"](write_wide(tmp_path / "x.parquet", [{"prompt": "x"}]))
+
+
+@pytest.mark.parametrize("part", ["", "|model_response", "|total_cost"])
+def test_routerbench_needs_every_model(tmp_path: Path, part: str) -> None:
+    row = wide_row()
+    del row[f"claude-v2{part}"]
+    with pytest.raises(DataError, match=re.escape(f"no column 'claude-v2{part}'")):
+        IMPORTERS["routerbench"](write_wide(tmp_path / "wide.parquet", [row]))
+
+
+def test_routerbench_reads_the_same_from_csv(tmp_path: Path) -> None:
+    answer = {"claude-v2|model_response": 'one,\n"two"'}
+    rows = [wide_row(f"mbpp.dev.{n}", prompt=f"['Part {n}', 'and more']") | answer for n in (1, 2)]
+    with (tmp_path / "wide.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "p").mkdir()
+    parquet = IMPORTERS["routerbench"](write_wide(tmp_path / "p" / "wide.parquet", rows))
+    assert IMPORTERS["routerbench"](tmp_path / "wide.csv").table == parquet.table
+    assert parquet.table["query"][0].as_py() == "Part 1\nand more"
+    assert answer["claude-v2|model_response"] in parquet.table["response"].to_pylist()
 
 
 def test_routellm_reads_texts_and_bare_correctness(tmp_path: Path) -> None:
