@@ -14,6 +14,7 @@ from bestroute import BestRoute, ModelPool
 from bestroute.cli.app import app
 from bestroute.cli.demo import live_pool
 from bestroute.errors import ConfigError
+from bestroute.learning.prompts import read_prompts
 from bestroute.learning.samples import SPLITS, read_samples
 from bestroute.learning.verifiers import parse_check, verify
 
@@ -98,12 +99,21 @@ def test_the_saved_router_routes(demo: tuple[dict[str, Any], str, Path]) -> None
 def test_fit_gives_the_same_router_as_the_demo(
     demo: tuple[dict[str, Any], str, Path], tmp_path: Path
 ) -> None:
-    arguments = ["fit", str(DATA / "demo_samples.parquet"), "--pool", str(DATA / "demo_pool.yaml")]
+    arguments = ["fit", str(DATA / "demo_pool.yaml"), str(DATA / "demo_samples.parquet")]
     done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path)])
     assert done.exit_code == 0, done.output
     queries = ["What is 7 + 5?", "Write a Python function that returns the longest word."]
     mine, theirs = (BestRoute.from_pretrained(d) for d in (tmp_path, demo[2] / "router"))
     assert [mine.route(q) for q in queries] == [theirs.route(q) for q in queries]
+
+
+def test_the_files_are_the_prompts_that_were_recorded(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["demo", "--files", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert read_prompts(tmp_path / "prompts.jsonl") == read_prompts(DATA / "demo_samples.parquet")
+    assert ModelPool.from_yaml(tmp_path / "pool.yaml") == POOL
+    again = CliRunner().invoke(app, ["demo", "--files", str(tmp_path)])
+    assert isinstance(again.exception, ConfigError)  # someone's own pool is not written over
 
 
 def test_the_shipped_samples(rows: list[dict[str, Any]]) -> None:
