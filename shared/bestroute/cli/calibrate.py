@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bestroute.calibration import CalibrationTable
 from bestroute.cli.console import progress_bars
+from bestroute.cli.options import JsonPath, Seed
 from bestroute.learning.recalibrate import recalibrate
 from bestroute.learning.samples import read_samples
 from bestroute.target import Target
@@ -37,10 +38,8 @@ def calibrate(
     require: Annotated[
         bool, typer.Option("--require", help="Exit with 1 if --max-drop is not certifiable.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the result here.")
-    ] = None,
+    seed: Seed = 0,
+    json_path: JsonPath = None,
 ) -> None:
     """Find thresholds that keep a promised drop, on the calibration split, and save them.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from bestroute._litellm import litellm
 from bestroute.cli.console import progress_bars
+from bestroute.cli.options import Concurrency, DryRun, JsonPath, MaxCost, Recorded, write_json
 from bestroute.cli.recording import install_recording
 from bestroute.errors import ConfigError
 from bestroute.learning.collect import Collected
@@ -46,21 +46,12 @@ def collect(
         list[str] | None,
         typer.Option(help="Field of a prompt and its name there, such as query=question."),
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Calls under way at a time.")] = 8,
-    max_cost: Annotated[
-        float | None, typer.Option(help="$ that all runs together may spend.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print calls, tokens and dollars, and ask nobody.")
-    ] = False,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(help="Samples table that answers for recorded/... models of the pool."),
-    ] = None,
+    concurrency: Concurrency = 8,
+    max_cost: MaxCost = None,
+    dry_run: DryRun = False,
+    recorded: Recorded = None,
     seed: Annotated[int, typer.Option(help="Of the split into train, calibration, test.")] = 0,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here.")
-    ] = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Draw samples of every model for every prompt; run it again to go on where it ended.
 
@@ -87,12 +78,13 @@ def collect(
                 progress=report,
             )
         _print_collected(done, console)
-    if json_path is not None:
-        numbers = {
+    write_json(
+        json_path,
+        {
             "plan": planned.model_dump(mode="json"),
             "collected": done.model_dump(mode="json") if done else None,
-        }
-        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        },
+    )
 
 
 def print_plan(planned: Plan, console: Console) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bestroute.cli.console import comparison_table, evaluation_table, progress_bars
+from bestroute.cli.options import JsonPath, Seed
 from bestroute.engine import BestRoute
 from bestroute.learning.assess import assess
 from bestroute.learning.methods import BASELINES, known_baselines
@@ -37,8 +38,8 @@ def evaluate(
         float, typer.Option(help="$ per 1M tokens that the reward model reads, charged too.")
     ] = 0.0,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers.")] = None,
+    seed: Seed = 0,
+    json_path: JsonPath = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Directory of plots and HTML page.")] = None,
 ) -> None:

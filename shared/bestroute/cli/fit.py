@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,21 @@ from rich.console import Console
 from bestroute._litellm import litellm
 from bestroute.cli.collect import print_plan, wanted_samples
 from bestroute.cli.console import comparison_table, evaluation_table, progress_bars
+from bestroute.cli.options import (
+    Concurrency,
+    DryRun,
+    EncoderName,
+    JsonPath,
+    MaxCost,
+    Monotone,
+    ProbabilitiesName,
+    Recorded,
+    RouterName,
+    Seed,
+    write_json,
+)
 from bestroute.cli.recording import install_recording
-from bestroute.learning.fit import MULTI_HEAD, ROUTERS, Fitted
+from bestroute.learning.fit import MULTI_HEAD, Fitted
 from bestroute.learning.methods import known_baselines
 from bestroute.learning.pipeline import (
     COLLECTED,
@@ -54,16 +66,10 @@ def fit(
             "`static`, or a checkpoint (hub id or path)."
         ),
     ] = CONSISTENCY,
-    router: Annotated[str, typer.Option(help=f"One of {', '.join(ROUTERS)}.")] = MULTI_HEAD,
-    encoder: Annotated[
-        str, typer.Option(help="`static`, or a HuggingFace encoder: hub id or path.")
-    ] = "static",
-    probabilities: Annotated[
-        str, typer.Option(help="as-trained, or calibrated: temperature, isotonic.")
-    ] = "as-trained",
-    monotone: Annotated[
-        bool, typer.Option("--monotone", help="Predictions never fall in n.")
-    ] = False,
+    router: RouterName = MULTI_HEAD,
+    encoder: EncoderName = "static",
+    probabilities: ProbabilitiesName = "as-trained",
+    monotone: Monotone = False,
     policy: Annotated[
         str, typer.Option(help="`threshold` (the paper's), or `utility`: quality against cost.")
     ] = "threshold",
@@ -74,19 +80,12 @@ def fit(
         list[str] | None,
         typer.Option(help="Baselines to compare with: all, or names, once each. [default: knn]"),
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Calls under way at a time.")] = 8,
-    max_cost: Annotated[float | None, typer.Option(help="$ that collecting may spend.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print calls, tokens and dollars, and ask nobody.")
-    ] = False,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(help="Samples table that answers for recorded/... models of the pool."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here.")
-    ] = None,
+    concurrency: Concurrency = 8,
+    max_cost: MaxCost = None,
+    dry_run: DryRun = False,
+    recorded: Recorded = None,
+    seed: Seed = 0,
+    json_path: JsonPath = None,
 ) -> None:
     """Collect, score, train, calibrate, evaluate, save; run it again to go on where it ended.
 
@@ -133,12 +132,13 @@ def fit(
             )
     save(fitted, output)
     _show(fitted, console, output)
-    if json_path is not None:
-        numbers = {
+    write_json(
+        json_path,
+        {
             "calibration": fitted.calibration.model_dump(mode="json"),
             "assessment": fitted.assessment.model_dump(mode="json"),
-        }
-        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        },
+    )
 
 
 def encoder_named(name: str) -> Encoder | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from bestroute._litellm import litellm
 from bestroute.cli.collect import dollars, print_lost
 from bestroute.cli.console import progress_bars
+from bestroute.cli.options import DryRun, JsonPath, write_json
 from bestroute.learning.samples import read_samples
 from bestroute.learning.score import ScorePlan, ScoreReport, plan_scores
 from bestroute.learning.score import score as score_table
@@ -31,12 +31,8 @@ def score(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with a classifier.")
     ] = False,
     concurrency: Annotated[int, typer.Option(help="Judge's calls under way at a time.")] = 8,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print calls, tokens and dollars, and ask nobody.")
-    ] = False,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here.")
-    ] = None,
+    dry_run: DryRun = False,
+    json_path: JsonPath = None,
 ) -> None:
     """Score every response; run it again to go on where it ended.
 
@@ -61,12 +57,13 @@ def score(
                 progress=report,
             )
         _print_report(done, console)
-    if json_path is not None:
-        numbers = {
+    write_json(
+        json_path,
+        {
             "plan": planned.model_dump(mode="json"),
             "scored": done.model_dump(mode="json") if done else None,
-        }
-        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        },
+    )
 
 
 def _scorer(name: str | None, trust_remote_code: bool) -> Scorer | None:

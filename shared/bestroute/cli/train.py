@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bestroute.cli.console import progress_bars
 from bestroute.cli.fit import encoder_named
-from bestroute.learning.fit import MULTI_HEAD, ROUTERS, Probabilities
+from bestroute.cli.options import EncoderName, Monotone, ProbabilitiesName, RouterName, Seed
+from bestroute.learning.fit import MULTI_HEAD, Probabilities
 from bestroute.learning.fit import train as train_engine
 from bestroute.learning.probabilities import reliability
 from bestroute.learning.samples import read_samples
@@ -24,10 +25,8 @@ def train(
     samples: Annotated[Path, typer.Argument(help="Scored samples table (Parquet).")],
     pool: Annotated[Path, typer.Option(help="Model pool (YAML).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the router.")],
-    router: Annotated[str, typer.Option(help=f"One of {', '.join(ROUTERS)}.")] = MULTI_HEAD,
-    encoder: Annotated[
-        str, typer.Option(help="`static`, or a HuggingFace encoder: hub id or path.")
-    ] = "static",
+    router: RouterName = MULTI_HEAD,
+    encoder: EncoderName = "static",
     fine_tune: Annotated[
         bool, typer.Option("--fine-tune", help="Train the HuggingFace encoder too, as the paper.")
     ] = False,
@@ -38,13 +37,9 @@ def train(
             help="Folder of the reward model that made the proxy scores. [default: consistency]"
         ),
     ] = None,
-    probabilities: Annotated[
-        str, typer.Option(help="as-trained, or calibrated: temperature, isotonic.")
-    ] = "as-trained",
-    monotone: Annotated[
-        bool, typer.Option("--monotone", help="Predictions never fall in n.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    probabilities: ProbabilitiesName = "as-trained",
+    monotone: Monotone = False,
+    seed: Seed = 0,
 ) -> None:
     """Train a router on the train split. Until `calibrate` has run it asks the reference.
 

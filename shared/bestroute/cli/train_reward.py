@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from bestroute.cli.console import progress_bars
+from bestroute.cli.options import JsonPath
 from bestroute.learning.samples import read_samples
 from bestroute.learning.train_reward import RewardReport
 from bestroute.learning.train_reward import train_reward as train
@@ -22,9 +23,7 @@ def train_reward(
     ] = "static",
     epochs: Annotated[int, typer.Option(help="Passes over the pairs, for a checkpoint.")] = 5,
     seed: Annotated[int, typer.Option(help="Random seed, for a checkpoint.")] = 0,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the report here, as JSON.")
-    ] = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Train the reward model that picks the best of n, on pairs by oracle score.
 
