@@ -178,8 +178,8 @@ def transfers(
 
 def encoder_of(router: Router) -> Encoder:
     """The encoder that a router reads with, however deep it is wrapped; else the static one."""
-    inner = getattr(router, "router", None)
-    if inner is not None:
+    members = getattr(router, "routers", None) or (getattr(router, "router", None),)
+    if (inner := members[0]) is not None:
         return encoder_of(inner)
     return getattr(router, "encoder", None) or StaticEncoder()
 

@@ -120,8 +120,7 @@ def fit(
         DataError: A split, a model, or a score is missing.
     """
     report = progress or silent
-    if policy not in get_args(PolicyName):
-        raise ConfigError(f"unknown policy {policy!r}; known: {', '.join(get_args(PolicyName))}")
+    check_options(router=router, probabilities=probabilities, monotone=monotone, policy=policy)
     engine, outcomes = train(
         table,
         pool,
@@ -189,18 +188,13 @@ def train(
         The engine, and the outcomes of the whole table.
     """
     report = progress or silent
-    if probabilities not in get_args(Probabilities):
-        known = ", ".join(get_args(Probabilities))
-        raise ConfigError(f"unknown probabilities {probabilities!r}; known: {known}")
+    check_options(
+        router=router,
+        probabilities=probabilities,
+        monotone=monotone,
+        fine_tuned=fine_tuned is not None,
+    )
     reward = reward or SelfConsistency()
-    if router not in ROUTERS:
-        raise ConfigError(f"unknown router {router!r}; known: {', '.join(ROUTERS)}")
-    if router not in (MULTI_HEAD, ENSEMBLE) and (
-        monotone or fine_tuned or probabilities != "as-trained"
-    ):
-        raise ConfigError(
-            "an order in n, calibrated probabilities and fine-tuning need the multi-head router"
-        )
     outcomes = Outcomes.from_samples(
         table, pool, progress=lambda a, b: report("labels", a, b), **selection_of(reward)
     )
@@ -251,6 +245,36 @@ def train(
         label_sampling=label_sampling(table),
     )
     return engine, outcomes
+
+
+def check_options(
+    *,
+    router: str = MULTI_HEAD,
+    probabilities: str = "as-trained",
+    monotone: bool = False,
+    policy: str = "threshold",
+    fine_tuned: bool = False,
+    **others: Any,
+) -> None:
+    """Whether options of `fit` make sense, before anything is paid; those named here are looked at.
+
+    Raises:
+        ConfigError: A name is unknown, or the options contradict each other.
+    """
+    named = (
+        ("router", router, ROUTERS),
+        ("probabilities", probabilities, get_args(Probabilities)),
+        ("policy", policy, get_args(PolicyName)),
+    )
+    for what, name, known in named:
+        if name not in known:
+            raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+    if router not in (MULTI_HEAD, ENSEMBLE) and (
+        monotone or fine_tuned or probabilities != "as-trained"
+    ):
+        raise ConfigError(
+            "an order in n, calibrated probabilities and fine-tuning need the multi-head router"
+        )
 
 
 def label_sampling(table: pa.Table) -> dict[str, dict[str, Any]]:

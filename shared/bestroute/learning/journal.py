@@ -116,11 +116,13 @@ class Journal:
             cost: What was paid in $, where known.
             error: Why nothing came, or not all.
         """
+        what = None if error is None else _storable(error)
         with self._db:
-            self._db.execute("INSERT INTO closed VALUES (?, ?, ?)", (ticket, cost, error))
+            self._db.execute("INSERT INTO closed VALUES (?, ?, ?)", (ticket, cost, what))
             (unit,) = self._one("SELECT unit FROM asked WHERE ticket = ?", ticket)
             (count,) = self._one("SELECT COUNT(*) FROM kept WHERE unit = ?", unit)
-            rows = [(unit, count + i, ticket, result) for i, result in enumerate(results)]
+            texts = [_storable(result) for result in results]
+            rows = [(unit, count + i, ticket, text) for i, text in enumerate(texts)]
             self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
 
     def counts(self) -> dict[str, int]:
@@ -168,3 +170,8 @@ class Journal:
                 )
         with self._db:
             self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
+
+
+def _storable(text: str) -> str:
+    """Lone surrogates, which a provider's JSON may hold and no file can, are replaced by `?`."""
+    return text.encode("utf-8", "replace").decode()

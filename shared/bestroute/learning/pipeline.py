@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.collect import collect
-from bestroute.learning.fit import Fitted, fit
+from bestroute.learning.fit import Fitted, check_options, fit
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.prompts import Prompt
 from bestroute.learning.report import assessment_markdown, write_report
-from bestroute.learning.samples import read_samples
+from bestroute.learning.samples import SPLITS, read_samples
 from bestroute.learning.score import score
 from bestroute.learning.scorers import Source
 from bestroute.learning.train_reward import train_reward
@@ -66,11 +66,13 @@ def fit_prompts(
         **options: Those of `fit`.
 
     Raises:
-        ConfigError: There is nothing to score by.
-        DataError: Samples or scores are missing; running it again goes on.
+        ConfigError: There is nothing to score by, or an option of `fit` is wrong.
+        DataError: A split has no prompt; or samples or scores are missing, and running it again
+            goes on.
     """
     report = progress or silent
     truth = oracle or oracle_of(prompts)
+    _check(prompts, pool, options)
     folder = Path(work)
     folder.mkdir(parents=True, exist_ok=True)
     collected = collect(
@@ -107,6 +109,16 @@ def fit_prompts(
         progress=report,
         **options,
     )
+
+
+def _check(prompts: Sequence[Prompt], pool: ModelPool, options: Mapping[str, Any]) -> None:
+    """What would end the run after everything was paid for."""
+    check_options(**options)
+    if len(pool.arms) < 2:
+        raise ConfigError("the pool holds nothing to route to but the reference")
+    held = {prompt.split for prompt in prompts}
+    if absent := [split for split in SPLITS if split not in held]:
+        raise DataError(f"no prompt is of the split {absent[0]!r}: give more, or other splits")
 
 
 def fit_table(

@@ -105,7 +105,11 @@ def is_scored_samples(source: str | Path) -> bool:
     if not path.is_file() or path.suffix != ".parquet":
         return False
     parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
-    return {*REQUIRED, "oracle_score"} <= set(parquet.read_schema(str(path)).names)
+    try:
+        names = parquet.read_schema(str(path)).names
+    except (_arrow().ArrowException, OSError):
+        return False  # nor prompts: reading them says what is wrong
+    return {*REQUIRED, "oracle_score"} <= set(names)
 
 
 def _check(table: pa.Table, where: str, scored: bool) -> None:

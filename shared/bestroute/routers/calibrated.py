@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.pool import Arm
 from bestroute.routers.base import Floats, Prediction, SavableRouter
+from bestroute.routers.order import rising_in_n
 
 KIND = "calibrated"
 
@@ -55,6 +56,9 @@ class CalibratedRouter:
         grid = np.linspace(0, 1, len(self.curves))
         columns = zip(prediction.match.T, self.curves.T, strict=True)
         match = np.stack([np.interp(raw, grid, curve) for raw, curve in columns], axis=1)
+        if getattr(self.router, "monotone", False):  # which curves of their own would undo
+            headed = [i for i, arm in enumerate(self.arms) if arm != Arm(str(self.reference), 1)]
+            match[:, headed] = rising_in_n(match[:, headed], [self.arms[i] for i in headed])
         return replace(prediction, match=match)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -103,3 +103,12 @@ def test_one_process_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path: Path) -
         assert journal.lost == Lost(1, 1, 0.5)
         with pytest.raises(DataError, match="another process"):  # or another part of this one
             Journal(path, {})
+
+
+def test_a_lone_surrogate_in_what_was_paid_for_is_kept_as_a_question_mark(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", {})
+    ticket = journal.ask("u", 1, 0.1)
+    journal.keep(ticket, ["ok \ud83d"], cost=0.1, error="not \udc00 well")
+    assert list(journal.results("u")) == ["ok ?"]
+    assert journal.lost.calls == 0
+    journal.close()

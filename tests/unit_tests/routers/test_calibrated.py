@@ -71,3 +71,13 @@ def test_curves_that_are_none_are_refused(router) -> None:
     del tensors["curves"]
     with pytest.raises(ArtifactError, match="curves"):
         load_router(config, tensors)
+
+
+def test_a_monotone_router_stays_monotone() -> None:
+    inner = train_router(
+        QUERIES, LABELS, POOL.arms, "b", encoder=StaticEncoder(), monotone=True, seed=1
+    )
+    falling = np.column_stack([np.linspace(0, 1, 3), np.linspace(0, 0.2, 3), np.linspace(0, 1, 3)])
+    match = CalibratedRouter(inner, falling).predict(QUERIES).match
+    assert (match[:, 0] <= match[:, 1]).all()
+    assert (match[:, 2] == 1).all()

@@ -1,0 +1,64 @@
+"""The whole way: what is wrong is told before anything is paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bestroute import ModelPool
+from bestroute.errors import BestRouteError, ConfigError, DataError
+from bestroute.learning.assess import encoder_of
+from bestroute.learning.pipeline import fit_prompts
+from bestroute.learning.prompts import Prompt
+from bestroute.learning.samples import is_scored_samples
+from bestroute.learning.train import train_router
+from bestroute.routers import StaticEncoder
+from bestroute.routers.ensemble import EnsembleRouter
+
+PROMPTS = [
+    Prompt(query=split, split=split, answer="1") for split in ("train", "calibration", "test")
+]
+
+
+def _pool(samples: int) -> ModelPool:
+    model = {"model": "openai/b", "name": "b", "reference": True, "max_samples": samples}
+    return ModelPool.from_dict({"models": [model]})
+
+
+@pytest.mark.parametrize(
+    ("prompts", "samples", "options", "error", "words"),
+    [
+        (PROMPTS, 2, {"router": "typo"}, ConfigError, "unknown router 'typo'"),
+        (PROMPTS, 2, {"policy": "typo"}, ConfigError, "unknown policy 'typo'"),
+        (PROMPTS, 2, {"router": "knn", "monotone": True}, ConfigError, "multi-head"),
+        (PROMPTS, 1, {}, ConfigError, "nothing to route to"),
+        (PROMPTS[:2], 2, {}, DataError, "'test'"),
+    ],
+)
+def test_nothing_is_asked_when_the_end_cannot_be_reached(
+    prompts: list[Prompt],
+    samples: int,
+    options: dict[str, Any],
+    error: type[BestRouteError],
+    words: str,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(error, match=words):
+        fit_prompts(prompts, _pool(samples), tmp_path / "work", **options)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_parquet_file_is_no_samples_table(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 junk")
+    assert not is_scored_samples(path)
+
+
+def test_the_encoder_of_an_ensemble_is_its_first_member_s() -> None:
+    encoder = StaticEncoder()
+    arms = _pool(2).arms
+    queries, labels = ["a", "b", "c d"], [[1.0, 0.5], [1.0, 0.2], [1.0, 0.9]]
+    member = train_router(queries, labels, arms, "b", encoder=encoder, l2=1.0)
+    assert encoder_of(EnsembleRouter([member])) is encoder
