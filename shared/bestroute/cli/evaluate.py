@@ -15,7 +15,12 @@ from bestroute.engine import BestRoute
 from bestroute.learning.assess import assess
 from bestroute.learning.methods import BASELINES, known_baselines
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.report import assessment_markdown, tasks_markdown, write_report
+from bestroute.learning.report import (
+    assessment_markdown,
+    tasks_markdown,
+    transfer_markdown,
+    write_report,
+)
 from bestroute.learning.samples import read_samples
 from bestroute.learning.selection_rule import selection_of
 from bestroute.pool import ModelPool
@@ -74,6 +79,8 @@ def evaluate(
     console.print(comparison_table(found.comparison))
     if found.tasks:
         console.print(tasks_markdown(found.tasks), highlight=False)
+    if found.transfer:
+        console.print(transfer_markdown(found.transfer), highlight=False)
     console.print(found.evaluation.verdict)
     if json_path is not None:
         json_path.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
