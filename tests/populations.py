@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bestroute.learning.curves import sweep
+from bestroute.learning.evaluation.curves import sweep
 from bestroute.learning.outcomes import Outcomes
 from bestroute.pool import Arm
 

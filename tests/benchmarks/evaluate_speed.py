@@ -106,8 +106,8 @@ def main() -> None:
 
 def _untrained(folder: Path) -> StaticReward:
     """A reward model that only says: by proxy score."""
-    from bestroute.learning.pairs import Pair
-    from bestroute.learning.train_reward import train_static_reward
+    from bestroute.learning.reward_training.pairs import Pair
+    from bestroute.learning.reward_training.train_reward import train_static_reward
 
     pairs = [Pair(f"q{i}", f"query {i}", f"good {i}", f"bad {i} {i}") for i in range(20)]
     return train_static_reward(pairs, folder).reward

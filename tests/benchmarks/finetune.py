@@ -19,12 +19,12 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 import bestroute
-from bestroute.learning.finetune import fine_tune
-from bestroute.learning.folds import held_out_folds
-from bestroute.learning.logistic import log_loss
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
-from bestroute.learning.train import train_router
+from bestroute.learning.training.finetune import fine_tune
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.learning.training.logistic import log_loss
+from bestroute.learning.training.train import train_router
 from bestroute.pool import ModelPool
 from bestroute.rewards import extract_answer
 from bestroute.routers import Encoder, MultiHeadRouter, StaticEncoder, TransformerEncoder

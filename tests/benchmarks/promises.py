@@ -12,8 +12,13 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from bestroute.learning.bounds import MeanTest, betting, empirical_bernstein, queries_needed
-from bestroute.learning.certify import certify
+from bestroute.learning.calibration.bounds import (
+    MeanTest,
+    betting,
+    empirical_bernstein,
+    queries_needed,
+)
+from bestroute.learning.calibration.certify import certify
 from tests.populations import Population, easy_and_hard
 
 RUNS = 100

@@ -15,20 +15,20 @@ from pathlib import Path
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
-from bestroute.learning.assess import encoder_of, transfers
-from bestroute.learning.compare import COST_CUTS, Comparison, compare
-from bestroute.learning.curves import Curve
-from bestroute.learning.fit import ENSEMBLE, fit, train
-from bestroute.learning.intervals import Interval
-from bestroute.learning.methods import BASELINES, Bench
-from bestroute.learning.probabilities import reliability
-from bestroute.learning.report import (
+from bestroute.learning.evaluation.assess import encoder_of, transfers
+from bestroute.learning.evaluation.compare import COST_CUTS, Comparison, compare
+from bestroute.learning.evaluation.curves import Curve
+from bestroute.learning.evaluation.intervals import Interval
+from bestroute.learning.evaluation.methods import BASELINES, Bench
+from bestroute.learning.evaluation.report import (
     comparison_markdown,
     evaluation_markdown,
     tasks_markdown,
     transfer_markdown,
     value_of,
 )
+from bestroute.learning.fit import ENSEMBLE, fit, train
+from bestroute.learning.training.probabilities import reliability
 from bestroute.rewards.answers import extract_answer
 from tests.benchmarks.recorded import SETS, Recorded, load
 

@@ -17,13 +17,13 @@ from sklearn.ensemble import GradientBoostingRegressor
 
 from bestroute.cost import CostModel
 from bestroute.learning.baselines import TRAINERS
-from bestroute.learning.compare import compare
-from bestroute.learning.curves import Curve, sweep
-from bestroute.learning.folds import held_out_folds
-from bestroute.learning.methods import utility_curve
+from bestroute.learning.evaluation.compare import compare
+from bestroute.learning.evaluation.curves import Curve, sweep
+from bestroute.learning.evaluation.methods import utility_curve
+from bestroute.learning.evaluation.report import comparison_markdown
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.report import comparison_markdown
-from bestroute.learning.train import train_router, with_isotonic
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.learning.training.train import train_router, with_isotonic
 from bestroute.rewards.answers import extract_answer
 from bestroute.routers import Encoder, Prediction, Router, StaticEncoder, TransformerEncoder
 from bestroute.routers.base import Floats

@@ -14,9 +14,9 @@ from bestroute import BestRoute, ModelPool
 from bestroute.cli.app import app
 from bestroute.cli.demo import live_pool
 from bestroute.errors import ConfigError
-from bestroute.learning.prompts import read_prompts
+from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.samples import SPLITS, read_samples
-from bestroute.learning.verifiers import parse_check, verify
+from bestroute.learning.scoring.verifiers import parse_check, verify
 
 DATA = Path(str(resources.files("bestroute") / "data"))
 POOL = ModelPool.from_yaml(DATA / "demo_pool.yaml")

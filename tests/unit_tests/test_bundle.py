@@ -14,10 +14,13 @@ from bestroute import BestRoute, ModelPool, OneShot
 from bestroute.artifact import CONFIG_FILE, artifact_digest
 from bestroute.bundle import bundle, unbundle
 from bestroute.errors import ArtifactError
-from bestroute.learning.finetune import fine_tune
-from bestroute.learning.pairs import Pair
-from bestroute.learning.train import train_router
-from bestroute.learning.train_reward import train_classifier_reward, train_static_reward
+from bestroute.learning.reward_training.pairs import Pair
+from bestroute.learning.reward_training.train_reward import (
+    train_classifier_reward,
+    train_static_reward,
+)
+from bestroute.learning.training.finetune import fine_tune
+from bestroute.learning.training.train import train_router
 from bestroute.rewards import RewardModel
 from bestroute.routers import MultiHeadRouter, TransformerEncoder
 from tests.tiny_bert import save_tiny_bert

@@ -221,7 +221,7 @@ def test_the_wheel_holds_what_is_not_python(installed: Path) -> None:
     code = """
 from importlib import resources
 files = ["bestroute/py.typed", "langchain_bestroute/py.typed", "llamaindex_bestroute/py.typed",
-         "bestroute/data/demo_pool.yaml", "bestroute/learning/report.html.j2"]
+         "bestroute/data/demo_pool.yaml", "bestroute/learning/evaluation/report.html.j2"]
 for name in files:
     package, _, rest = name.partition("/")
     if not resources.files(package).joinpath(rest).is_file():

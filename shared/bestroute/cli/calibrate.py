@@ -13,7 +13,7 @@ from rich.table import Table
 from bestroute.calibration import CalibrationTable
 from bestroute.cli.console import progress_bars
 from bestroute.cli.options import JsonPath, Seed
-from bestroute.learning.recalibrate import recalibrate
+from bestroute.learning.calibration.recalibrate import recalibrate
 from bestroute.learning.samples import read_samples
 from bestroute.target import Target
 

@@ -15,11 +15,11 @@ from bestroute.cli.console import progress_bars
 from bestroute.cli.options import Concurrency, DryRun, JsonPath, MaxCost, Recorded, write_json
 from bestroute.cli.recording import install_recording
 from bestroute.errors import ConfigError
-from bestroute.learning.collect import Collected
-from bestroute.learning.collect import collect as collect_samples
+from bestroute.learning.collecting.collect import Collected
+from bestroute.learning.collecting.collect import collect as collect_samples
+from bestroute.learning.collecting.prompts import read_prompts
+from bestroute.learning.collecting.workload import Plan, Samples, plan
 from bestroute.learning.journal import Lost
-from bestroute.learning.prompts import read_prompts
-from bestroute.learning.workload import Plan, Samples, plan
 from bestroute.pool import ModelPool
 
 
@@ -62,7 +62,7 @@ def collect(
     models = ModelPool.from_yaml(pool)
     by_default = install_recording(models, recorded)
     asked = read_prompts(prompts, columns=_pairs(column or (), "--column"), seed=seed)
-    wanted = wanted_samples(samples or (), by_default)
+    wanted = parse_samples(samples or (), by_default)
     planned = plan(asked, models, output, samples=wanted)
     print_plan(planned, console)
     done: Collected | None = None
@@ -127,7 +127,7 @@ def _print_collected(done: Collected, console: Console) -> None:
     console.print(f"{done.rows:,} samples, {dollars(done.cost)} in all: {done.path}")
 
 
-def wanted_samples(given: Sequence[str], by_default: dict[str, int]) -> Samples:
+def parse_samples(given: Sequence[str], by_default: dict[str, int]) -> Samples:
     """One number for all, or a number for some."""
     if len(given) == 1 and "=" not in given[0]:
         return _number(given[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bestroute.learning.compare import COST_CUTS
+from bestroute.learning.evaluation.compare import COST_CUTS
 
 if TYPE_CHECKING:
-    from bestroute.learning.compare import Comparison
-    from bestroute.learning.evaluate import Evaluation
+    from bestroute.learning.evaluation.compare import Comparison
+    from bestroute.learning.evaluation.evaluate import Evaluation
     from bestroute.learning.progress import Progress as Report
 
 
@@ -64,6 +64,12 @@ def comparison_table(comparison: Comparison) -> Table:
         style = "bold" if method.name == "router" else None
         table.add_row(method.name, *drops, area, style=style)
     return table
+
+
+def print_left_out(left_out: Mapping[str, str], console: Console) -> None:
+    """Baselines that could not be had, and why."""
+    for name, why in left_out.items():
+        console.print(f"Left out: {name} ({why})", markup=False, highlight=False)
 
 
 def print_answers(console: Console, answers: Sequence[dict[str, Any]], *, title: str) -> None:

@@ -18,11 +18,11 @@ from bestroute.cli.console import evaluation_table, print_answers, progress_bars
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
+from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.fit import Fitted, fit
 from bestroute.learning.pipeline import save
-from bestroute.learning.prompts import read_prompts
 from bestroute.learning.samples import read_samples
-from bestroute.learning.verifiers import parse_check, verify
+from bestroute.learning.scoring.verifiers import parse_check, verify
 from bestroute.pool import ModelPool
 from bestroute.recorded import Recording
 

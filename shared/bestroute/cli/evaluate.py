@@ -9,18 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bestroute.cli.console import comparison_table, evaluation_table, progress_bars
+from bestroute.cli.console import comparison_table, evaluation_table, print_left_out, progress_bars
 from bestroute.cli.options import JsonPath, Seed
 from bestroute.engine import BestRoute
-from bestroute.learning.assess import assess
-from bestroute.learning.methods import BASELINES, known_baselines
-from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.report import (
+from bestroute.learning.evaluation.assess import assess
+from bestroute.learning.evaluation.methods import BASELINES, known_baselines
+from bestroute.learning.evaluation.report import (
     assessment_markdown,
     tasks_markdown,
     transfer_markdown,
     write_report,
 )
+from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
 from bestroute.learning.selection_rule import selection_of
 from bestroute.pool import ModelPool
@@ -81,6 +81,7 @@ def evaluate(
         console.print(tasks_markdown(found.tasks), highlight=False)
     if found.transfer:
         console.print(transfer_markdown(found.transfer), highlight=False)
+    print_left_out(found.left_out, console)
     console.print(found.evaluation.verdict)
     if json_path is not None:
         json_path.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from bestroute._litellm import litellm
-from bestroute.cli.collect import print_plan, wanted_samples
-from bestroute.cli.console import comparison_table, evaluation_table, progress_bars
+from bestroute.cli.collect import parse_samples, print_plan
+from bestroute.cli.console import comparison_table, evaluation_table, print_left_out, progress_bars
 from bestroute.cli.options import (
     Concurrency,
     DryRun,
@@ -25,8 +25,10 @@ from bestroute.cli.options import (
     write_json,
 )
 from bestroute.cli.recording import install_recording
+from bestroute.learning.collecting.prompts import read_prompts
+from bestroute.learning.collecting.workload import plan
+from bestroute.learning.evaluation.methods import known_baselines
 from bestroute.learning.fit import MULTI_HEAD, Fitted
-from bestroute.learning.methods import known_baselines
 from bestroute.learning.pipeline import (
     COLLECTED,
     CONSISTENCY,
@@ -35,9 +37,7 @@ from bestroute.learning.pipeline import (
     oracle_of,
     save,
 )
-from bestroute.learning.prompts import read_prompts
 from bestroute.learning.samples import is_scored_samples, read_samples
-from bestroute.learning.workload import plan
 from bestroute.pool import ModelPool
 from bestroute.routers.encoder import Encoder
 
@@ -114,7 +114,7 @@ def fit(
         by_default = install_recording(models, recorded)
         asked = read_prompts(prompts, seed=seed)
         truth = oracle or oracle_of(asked)
-        wanted = wanted_samples(samples or (), by_default)
+        wanted = parse_samples(samples or (), by_default)
         print_plan(plan(asked, models, folder / COLLECTED, samples=wanted), console)
         if dry_run:
             return
@@ -154,5 +154,6 @@ def _show(fitted: Fitted, console: Console, output: Path) -> None:
     console.print(evaluation_table(fitted.evaluation, title="On the test split"))
     console.print(comparison_table(fitted.assessment.comparison))
     console.print(f"{fitted.drops} The {fitted.calibration.knob} is {fitted.calibration.note}.")
+    print_left_out(fitted.assessment.left_out, console)
     console.print(fitted.evaluation.verdict)
     console.print(f"Saved: {output} (BestRoute.from_pretrained loads it; see report.html there)")

@@ -19,7 +19,7 @@ EncoderName = Annotated[
 ]
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")]
 MaxCost = Annotated[float | None, typer.Option(help="$ that all runs together may spend.")]
-Monotone = Annotated[bool, typer.Option("--monotone", help="Predictions never fall in n.")]
+Monotone = Annotated[bool, typer.Option("--monotone", help="Match probabilities never fall in n.")]
 ProbabilitiesName = Annotated[
     str,
     typer.Option("--probabilities", help="as-trained, or calibrated: temperature, isotonic."),
@@ -35,4 +35,5 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 def write_json(path: Path | None, numbers: dict[str, Any]) -> None:
     """Write a command's numbers, if they are wanted."""
     if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from bestroute.errors import ConfigError, DataError
+from bestroute.learning.collecting.workload import default_samples
 from bestroute.learning.samples import read_samples
-from bestroute.learning.workload import default_samples
 from bestroute.pool import ModelPool
 from bestroute.recorded import PROVIDER, Recording
 

@@ -13,9 +13,9 @@ from bestroute.cli.collect import dollars, print_lost
 from bestroute.cli.console import progress_bars
 from bestroute.cli.options import DryRun, JsonPath, write_json
 from bestroute.learning.samples import read_samples
-from bestroute.learning.score import ScorePlan, ScoreReport, plan_scores
-from bestroute.learning.score import score as score_table
-from bestroute.learning.scorers import KINDS, Scorer, scorer
+from bestroute.learning.scoring.score import ScorePlan, ScoreReport, plan_scores
+from bestroute.learning.scoring.score import score as score_table
+from bestroute.learning.scoring.scorers import KINDS, Scorer, scorer
 
 
 def score(

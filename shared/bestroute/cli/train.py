@@ -13,8 +13,8 @@ from bestroute.cli.fit import encoder_named
 from bestroute.cli.options import EncoderName, Monotone, ProbabilitiesName, RouterName, Seed
 from bestroute.learning.fit import MULTI_HEAD, Probabilities
 from bestroute.learning.fit import train as train_engine
-from bestroute.learning.probabilities import reliability
 from bestroute.learning.samples import read_samples
+from bestroute.learning.training.probabilities import reliability
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.classifier import ClassifierReward

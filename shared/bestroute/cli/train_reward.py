@@ -10,9 +10,9 @@ from rich.console import Console
 
 from bestroute.cli.console import progress_bars
 from bestroute.cli.options import JsonPath
+from bestroute.learning.reward_training.train_reward import RewardReport
+from bestroute.learning.reward_training.train_reward import train_reward as train
 from bestroute.learning.samples import read_samples
-from bestroute.learning.train_reward import RewardReport
-from bestroute.learning.train_reward import train_reward as train
 
 
 def train_reward(

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
-from bestroute.learning.assess import Assessment, assess
 from bestroute.learning.baselines import TRAINERS
-from bestroute.learning.calibrate import Calibration, calibrate, pick_setting
-from bestroute.learning.curves import sweep
-from bestroute.learning.evaluate import Evaluation
-from bestroute.learning.methods import utility_curve
+from bestroute.learning.calibration.calibrate import Calibration, calibrate, pick_setting
+from bestroute.learning.evaluation.assess import Assessment, assess
+from bestroute.learning.evaluation.curves import sweep
+from bestroute.learning.evaluation.evaluate import Evaluation
+from bestroute.learning.evaluation.methods import utility_curve
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.selection_rule import selection_of
-from bestroute.learning.train import train_router, with_isotonic
+from bestroute.learning.training.train import train_router, with_isotonic
 from bestroute.policy import OneShot, Utility
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
@@ -216,7 +216,7 @@ def train(
             progress=lambda a, b: report("training", a, b),
         )
         if fine_tuned is not None:
-            from bestroute.learning.finetune import fine_tune  # which needs torch
+            from bestroute.learning.training.finetune import fine_tune  # which needs torch
 
             trained = fine_tune(
                 trained,
@@ -254,6 +254,7 @@ def check_options(
     monotone: bool = False,
     policy: str = "threshold",
     fine_tuned: bool = False,
+    max_drop: float = 0.0,
     **others: Any,
 ) -> None:
     """Whether options of `fit` make sense, before anything is paid; those named here are looked at.
@@ -269,6 +270,8 @@ def check_options(
     for what, name, known in named:
         if name not in known:
             raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+    if not 0 <= max_drop <= 1:
+        raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
     if router not in (MULTI_HEAD, ENSEMBLE) and (
         monotone or fine_tuned or probabilities != "as-trained"
     ):

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestroute.errors import ConfigError, DataError
-from bestroute.learning.collect import collect
+from bestroute.learning.collecting.collect import collect
+from bestroute.learning.collecting.prompts import Prompt
+from bestroute.learning.collecting.workload import Samples, needed_samples, wanted_samples
+from bestroute.learning.evaluation.report import assessment_markdown, write_report
 from bestroute.learning.fit import Fitted, check_options, fit
 from bestroute.learning.progress import Progress, silent
-from bestroute.learning.prompts import Prompt
-from bestroute.learning.report import assessment_markdown, write_report
+from bestroute.learning.reward_training.train_reward import train_reward
 from bestroute.learning.samples import SPLITS, read_samples
-from bestroute.learning.score import score
-from bestroute.learning.scorers import Source
-from bestroute.learning.train_reward import train_reward
-from bestroute.learning.workload import Samples
+from bestroute.learning.scoring.score import score
+from bestroute.learning.scoring.scorers import Source
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
 
@@ -72,7 +72,7 @@ def fit_prompts(
     """
     report = progress or silent
     truth = oracle or oracle_of(prompts)
-    _check(prompts, pool, options)
+    _check(prompts, pool, samples, options)
     folder = Path(work)
     folder.mkdir(parents=True, exist_ok=True)
     collected = collect(
@@ -111,7 +111,9 @@ def fit_prompts(
     )
 
 
-def _check(prompts: Sequence[Prompt], pool: ModelPool, options: Mapping[str, Any]) -> None:
+def _check(
+    prompts: Sequence[Prompt], pool: ModelPool, samples: Samples, options: Mapping[str, Any]
+) -> None:
     """What would end the run after everything was paid for."""
     check_options(**options)
     if len(pool.arms) < 2:
@@ -119,6 +121,13 @@ def _check(prompts: Sequence[Prompt], pool: ModelPool, options: Mapping[str, Any
     held = {prompt.split for prompt in prompts}
     if absent := [split for split in SPLITS if split not in held]:
         raise DataError(f"no prompt is of the split {absent[0]!r}: give more, or other splits")
+    for member in pool.models:
+        given = min(wanted_samples(prompt, member, samples) for prompt in prompts)
+        if given < needed_samples(member):
+            raise ConfigError(
+                f"{member.name}: {given} samples of a prompt, and its arms need "
+                f"{needed_samples(member)}: collect more, or lower max_samples in the pool"
+            )
 
 
 def fit_table(

@@ -29,7 +29,7 @@ class StaticReward(RewardModel):
 
     Features are standardised, then clipped at 4 standard deviations, so that an odd response
     scores no further off than the oddest of the training. Trained by
-    `bestroute.learning.train_reward.train_static_reward`.
+    `bestroute.learning.reward_training.train_reward.train_static_reward`.
 
     Args:
         encoder: What it was trained with.

@@ -29,7 +29,7 @@ class MultiHeadRouter:
 
     Head (k, n) predicts the match probability Pr[quality(best-of-n of model k) >=
     quality(reference)]; the reference with n = 1 is 1 by definition and has no head.
-    Trained by `bestroute.learning.train.train_router`.
+    Trained by `bestroute.learning.training.train.train_router`.
 
     Args:
         arms: The columns of the predictions, the reference with n = 1 among them.

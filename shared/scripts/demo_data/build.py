@@ -29,7 +29,7 @@ from local_models import MODELS  # noqa: E402
 from prompts import build  # noqa: E402
 
 from bestroute.learning.samples import SPLITS, canonical, read_samples, write_samples  # noqa: E402
-from bestroute.learning.verifiers import verify  # noqa: E402
+from bestroute.learning.scoring.verifiers import verify  # noqa: E402
 
 
 def scored_rows(partial: bool) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Literal
 from families import FAMILIES, Difficulty, Draft
 from pydantic import BaseModel, ConfigDict
 
-from bestroute.learning.verifiers import Check
+from bestroute.learning.scoring.verifiers import Check
 
 Split = Literal["train", "calibration", "test"]
 

@@ -20,10 +20,10 @@ from bestroute.cli.collect import collect
 from bestroute.cli.recording import install_recording
 from bestroute.cli.score import score
 from bestroute.errors import ConfigError, DataError
+from bestroute.learning.collecting.prompts import read_prompts
+from bestroute.learning.collecting.workload import about, journal_path
 from bestroute.learning.journal import Journal
-from bestroute.learning.prompts import read_prompts
 from bestroute.learning.samples import read_samples
-from bestroute.learning.workload import about, journal_path
 from bestroute.recorded import Recording
 from tests.servers import ChatServer
 

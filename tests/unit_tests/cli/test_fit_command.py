@@ -16,7 +16,7 @@ import bestroute
 from bestroute import BestRoute, ModelPool, cli
 from bestroute.cli.app import app
 from bestroute.errors import ConfigError
-from bestroute.learning.prompts import read_prompts
+from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.samples import read_samples
 from bestroute.recorded import Recording
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import bestroute
 from bestroute.cli.train_reward import train_reward
-from bestroute.learning.pairs import preference_pairs
+from bestroute.learning.reward_training.pairs import preference_pairs
+from bestroute.learning.reward_training.train_reward import RewardReport, ranking_accuracy
 from bestroute.learning.samples import read_samples
-from bestroute.learning.train_reward import RewardReport, ranking_accuracy
 from bestroute.rewards import StaticReward
 
 SAMPLES = Path(bestroute.__file__).parent / "data" / "demo_samples.parquet"

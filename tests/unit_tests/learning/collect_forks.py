@@ -9,9 +9,9 @@ import os
 import sys
 
 from bestroute._litellm import litellm
-from bestroute.learning.collect import collect
-from bestroute.learning.prompts import read_prompts
-from bestroute.learning.workload import plan
+from bestroute.learning.collecting.collect import collect
+from bestroute.learning.collecting.prompts import read_prompts
+from bestroute.learning.collecting.workload import plan
 
 
 def say(*words: object) -> None:

@@ -19,9 +19,9 @@ from typing import IO
 import pytest
 import yaml
 
+from bestroute.learning.collecting.workload import journal_path
 from bestroute.learning.journal import Journal, Lost
 from bestroute.learning.samples import read_samples
-from bestroute.learning.workload import journal_path
 from tests.servers import Body, ChatServer, Reply
 
 KILLS = 50

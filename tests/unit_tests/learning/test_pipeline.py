@@ -9,11 +9,11 @@ import pytest
 
 from bestroute import ModelPool
 from bestroute.errors import BestRouteError, ConfigError, DataError
-from bestroute.learning.assess import encoder_of
+from bestroute.learning.collecting.prompts import Prompt
+from bestroute.learning.evaluation.assess import encoder_of
 from bestroute.learning.pipeline import fit_prompts
-from bestroute.learning.prompts import Prompt
 from bestroute.learning.samples import is_scored_samples
-from bestroute.learning.train import train_router
+from bestroute.learning.training.train import train_router
 from bestroute.routers import StaticEncoder
 from bestroute.routers.ensemble import EnsembleRouter
 
@@ -35,6 +35,8 @@ def _pool(samples: int) -> ModelPool:
         (PROMPTS, 2, {"router": "knn", "monotone": True}, ConfigError, "multi-head"),
         (PROMPTS, 1, {}, ConfigError, "nothing to route to"),
         (PROMPTS[:2], 2, {}, DataError, "'test'"),
+        (PROMPTS, 2, {"max_drop": 2}, ConfigError, "max_drop is 2"),
+        (PROMPTS, 2, {"samples": 2}, ConfigError, "2 samples of a prompt, and its arms need 3"),
     ],
 )
 def test_nothing_is_asked_when_the_end_cannot_be_reached(

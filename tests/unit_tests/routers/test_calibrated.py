@@ -9,7 +9,7 @@ import pytest
 
 from bestroute import BestRoute, ModelPool
 from bestroute.errors import ArtifactError, ConfigError
-from bestroute.learning.train import train_router, with_isotonic
+from bestroute.learning.training.train import train_router, with_isotonic
 from bestroute.routers import StaticEncoder, load_router
 from bestroute.routers.calibrated import CalibratedRouter
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bestroute.learning.verifiers import (
+from bestroute.learning.scoring.verifiers import (
     Check,
     ChoiceCheck,
     DateCheck,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.train import train_router
+from bestroute.learning.training.train import train_router
 from bestroute.pool import Arm
 from bestroute.routers.base import Floats, SavableRouter
 from bestroute.routers.encoder import Encoder

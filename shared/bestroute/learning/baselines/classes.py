@@ -16,9 +16,9 @@ import numpy as np
 from bestroute._extras import require
 from bestroute.errors import ConfigError
 from bestroute.learning.baselines.base import among_all, grid_of, single_sample_arms, train_heads
-from bestroute.learning.folds import held_out_folds
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.train import L2_GRID, unfitted, within_one_error
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.learning.training.train import L2_GRID, unfitted, within_one_error
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.heads import raw_inputs

@@ -10,10 +10,10 @@ import numpy as np
 
 from bestroute._extras import require
 from bestroute.errors import ConfigError
-from bestroute.learning.folds import held_out_folds
-from bestroute.learning.logistic import log_loss
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.train import unfitted, within_one_error
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.learning.training.logistic import log_loss
+from bestroute.learning.training.train import unfitted, within_one_error
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.heads import raw_inputs, sigmoid

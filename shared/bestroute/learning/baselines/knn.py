@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bestroute.errors import DataError
-from bestroute.learning.logistic import log_loss
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.train import within_one_error
+from bestroute.learning.training.logistic import log_loss
+from bestroute.learning.training.train import within_one_error
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder, Vectors, unit
 from bestroute.routers.knn import KNNRouter, smoothed

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
-from bestroute.learning.verifiers import Check, ChoiceCheck, NumberCheck, TextCheck
+from bestroute.learning.scoring.verifiers import Check, ChoiceCheck, NumberCheck, TextCheck
 
 Difficulty = Literal[1, 2, 3]
 LEVELS: tuple[Difficulty, ...] = (1, 2, 3)

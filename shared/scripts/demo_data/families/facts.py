@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from bestroute.learning.verifiers import TextCheck
+from bestroute.learning.scoring.verifiers import TextCheck
 
 from .drafts import LEVELS, ONE_WORD, SHORT, Draft, number
 

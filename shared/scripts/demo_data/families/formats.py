@@ -7,7 +7,7 @@ from random import Random
 
 from pydantic import JsonValue
 
-from bestroute.learning.verifiers import JsonCheck
+from bestroute.learning.scoring.verifiers import JsonCheck
 
 from .drafts import Draft, Template, fill
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from bestroute.learning.verifiers import PythonCheck
+from bestroute.learning.scoring.verifiers import PythonCheck
 
 from .drafts import LEVELS, Draft
 

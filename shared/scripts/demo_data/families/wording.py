@@ -6,7 +6,7 @@ import calendar
 from datetime import date, timedelta
 from random import Random
 
-from bestroute.learning.verifiers import DateCheck, TextCheck
+from bestroute.learning.scoring.verifiers import DateCheck, TextCheck
 
 from .drafts import ONE_WORD, SHORT, Draft, Template, choice, fill, number, phrase, word
 

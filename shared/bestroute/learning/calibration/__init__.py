@@ -1,0 +1,1 @@
+"""Calibration: thresholds, as a point estimate and with a promise."""

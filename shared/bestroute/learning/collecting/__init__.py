@@ -1,0 +1,1 @@
+"""Collecting: prompts and a pool -> samples of every model, crash-safe."""

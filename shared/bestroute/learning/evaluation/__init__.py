@@ -1,0 +1,1 @@
+"""Evaluation: every method at equal realised cost, and what it looks like."""

@@ -1,0 +1,171 @@
+"""Every method of the papers as a curve: what the evaluation compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bestroute.cost import CostModel
+from bestroute.errors import ConfigError
+from bestroute.learning.baselines import TRAINERS
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.evaluation.curves import Curve, sweep
+from bestroute.learning.evaluation.replay import Replay
+from bestroute.learning.outcomes import Outcomes
+from bestroute.policy import Cascade
+from bestroute.policy.utility import choose_by_utility
+from bestroute.pool import ModelPool
+from bestroute.routers.base import Router
+from bestroute.routers.encoder import Encoder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CASCADES = (3, 5, 10)
+"""Samples that the cascades draw before they look; those that the pool allows are played."""
+
+BASELINES: tuple[str, ...] = (*TRAINERS, "cascade")
+"""Names of the methods that can stand beside a router."""
+
+_WORTHS = 201
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What methods are tried on: the same queries, prices and selection for all.
+
+    Attributes:
+        test: Outcomes of queries that no method was trained on.
+        cost_model: Prices, and token statistics of the training split.
+        train: Outcomes of the training split; only baselines that are learnt need it.
+        table: The samples table; the cascade replays it.
+        pool: The model pool; the cascade needs it.
+        selection: How best-of-n selects: the arguments of `Outcomes.from_samples`.
+        seed: Of everything that is random.
+    """
+
+    test: Outcomes
+    cost_model: CostModel
+    train: Outcomes | None = None
+    table: pa.Table | None = None
+    pool: ModelPool | None = None
+    selection: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def router(self, router: Router) -> Curve:
+        """A router under the paper's rule, at every threshold."""
+        prediction = router.predict(self.test.queries)
+        return sweep(
+            prediction.match, self.test.estimated_costs(self.cost_model, prediction), self.test
+        )
+
+    def utility(self, router: Router) -> Curve:
+        """A router that predicts quality, under quality x worth - cost, at every worth.
+
+        Raises:
+            ConfigError: It predicts no quality.
+        """
+        prediction = router.predict(self.test.queries)
+        if prediction.quality is None:
+            raise ConfigError("the utility policy needs a router that predicts quality")
+        costs = self.test.estimated_costs(self.cost_model, prediction)
+        return utility_curve(prediction.quality, costs, self.test)
+
+    def baseline(self, name: str, encoder: Encoder) -> dict[str, Curve]:
+        """One of `BASELINES`, by the names of its curves; the cascade has one for each n.
+
+        Raises:
+            ConfigError: The name is unknown, or what the method needs is missing.
+            DataError: There is too little to learn from.
+        """
+        if name == "cascade":
+            return self.cascades()
+        if name not in TRAINERS or self.train is None:
+            raise ConfigError(f"cannot train {name!r}; known: {', '.join(BASELINES)}")
+        router = TRAINERS[name](self.train, encoder=encoder, samples=self.table, seed=self.seed)
+        return {name: self.router(router)}
+
+    def cascades(
+        self, *, permutations: int = 100, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Curve]:
+        """The model cascade on the samples' consistency, replayed at every agreement.
+
+        None where the cheap models have one sample, or are kept by a proxy score.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        if self.table is None or self.pool is None:
+            raise ConfigError("the cascade replays samples: it needs the table and the pool")
+        several = [m.max_samples for m in self.pool.models if not m.reference and m.max_samples > 1]
+        if not several or "agreement" not in self.selection:
+            return {}
+        most = min(several)  # whichever of them is the cheapest, it has so many
+        sizes = [n for n in CASCADES if n <= most] or [most]
+        replay = Replay(self.table, self.pool, self.test, **self.selection)
+        estimated = self.test.estimated_costs(self.cost_model)
+        curves = {}
+        for done, n in enumerate(sizes):
+            shares = np.arange(1, n + 1) / n
+            played = [
+                replay.play(
+                    Cascade(n=n, agreement=share),
+                    estimated,
+                    permutations=permutations,
+                    seed=self.seed,
+                )
+                for share in shares
+            ]
+            curves[f"cascade-{n}"] = Curve(
+                shares,
+                np.array([each.cost for each in played]),
+                np.array([each.quality for each in played]),
+                np.array([each.error for each in played]),
+            )
+            if progress is not None:
+                progress(done + 1, len(sizes))
+        return curves
+
+
+def utility_curve(quality: Floats, costs: Floats, outcomes: Outcomes) -> Curve:
+    """Predicted quality [Q, A] x worth - estimated cost [Q, A] in $, at every worth."""
+    worths = _worths(costs)
+    reference = outcomes.reference_index
+    choices = np.array([choose_by_utility(quality, costs, reference, worth) for worth in worths])
+    return Curve.of_choices(worths, choices, outcomes)
+
+
+def with_reward_cost(outcomes: Outcomes, dollars_per_token: float) -> Outcomes:
+    """Charge best-of-n for the reward model too: it reads every prompt and response once.
+
+    Args:
+        outcomes: What the arms were worth without.
+        dollars_per_token: Price of what the reward model reads.
+    """
+    read = outcomes.prompt_tokens + outcomes.output_tokens
+    samples = np.array([arm.n if arm.n > 1 else 0 for arm in outcomes.arms])
+    return replace(outcomes, cost=outcomes.cost + dollars_per_token * samples * read)
+
+
+def _worths(costs: Floats) -> Floats:
+    """$ a unit of quality, from nothing to far more than any arm costs."""
+    dearest = float(np.nanmax(costs)) or 1.0
+    return np.array([0.0, *np.geomspace(dearest * 1e-4, dearest * 1e4, _WORTHS - 1)])
+
+
+def known_baselines(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of baselines asked for; `all` stands for every one.
+
+    Raises:
+        ConfigError: A name is unknown.
+    """
+    wanted = tuple(names)
+    if "all" in wanted:
+        return BASELINES
+    unknown = [name for name in wanted if name not in BASELINES]
+    if unknown:
+        raise ConfigError(f"unknown baseline {unknown[0]!r}; known: all, {', '.join(BASELINES)}")
+    return wanted

@@ -1,0 +1,186 @@
+"""What an assessment looks like: Markdown for a card, PNG plots, a one-page HTML."""
+
+from __future__ import annotations
+
+import base64
+from importlib import resources
+from pathlib import Path
+
+from bestroute._extras import require
+from bestroute.engine import BestRoute
+from bestroute.learning.evaluation.assess import Assessment
+from bestroute.learning.evaluation.compare import COST_CUTS, DROPS, Comparison, Method
+from bestroute.learning.evaluation.evaluate import Evaluation
+from bestroute.learning.evaluation.intervals import Interval
+from bestroute.learning.evaluation.plots import draw_curve, draw_reliability
+from bestroute.learning.outcomes import Outcomes
+
+
+def assessment_markdown(found: Assessment) -> str:
+    """All tables of an assessment, for a model card or a page of results."""
+    parts = [evaluation_markdown(found.evaluation), comparison_markdown(found.comparison)]
+    if found.tasks:
+        parts.append(tasks_markdown(found.tasks))
+    if found.transfer:
+        parts.append(transfer_markdown(found.transfer))
+    error = found.reliability
+    parts.append(
+        f"Match probabilities: expected calibration error {error.ece:.3f}, "
+        f"log loss {error.log_loss:.3f}."
+    )
+    return "\n\n".join(parts)
+
+
+def evaluation_markdown(evaluation: Evaluation) -> str:
+    """The engine at its own setting, between its baselines."""
+    rows = [
+        [
+            row.name,
+            f"{row.quality:.3f}",
+            f"{row.quality_lo:.3f} - {row.quality_hi:.3f}",
+            f"{row.cost_per_1k:.4f}",
+            f"{row.cost_cut:.0%}",
+        ]
+        for row in evaluation.rows
+    ]
+    head = ["", "quality", "interval", "$ per 1K queries", "cost cut"]
+    title = f"## Evaluation on {evaluation.n_queries} unseen queries"
+    return "\n\n".join([title, _table(head, rows), evaluation.verdict])
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Every method at equal cost: drop, cost cut, area, and the gap to the oracle recovered."""
+    head = [
+        "drop (%) at a cost cut of",
+        *(percent(cut, 0) for cut in COST_CUTS),
+        *(f"cost cut (%) at {percent(drop, 0)} drop" for drop in DROPS),
+        "area",
+    ]
+    rows = [
+        [
+            method.name,
+            *(_share(each) for each in method.drops),
+            *(_share(each) for each in method.cost_cuts),
+            _figure(method.area),
+        ]
+        for method in comparison.methods
+    ]
+    gaps = ["gap to the oracle recovered (%)", *(percent(cut, 0) for cut in COST_CUTS)]
+    recovered = [
+        [method.name, *(_share(each, 0) for each in method.gap_recovered)]
+        for method in comparison.methods[1:-1]
+    ]
+    errors = [method.error for method in comparison.methods if method.error is not None]
+    note = f"Brackets: paired {comparison.level:.0%} intervals over {comparison.n_queries} queries."
+    if errors:
+        note += f" Replayed curves: Monte Carlo error of a mean quality at most {max(errors):.4f}."
+    return "\n\n".join([_table(head, rows), _table(gaps, recovered), note])
+
+
+def tasks_markdown(tasks: dict[str, Evaluation]) -> str:
+    """The engine at its own setting, task by task."""
+    head = ["task", "queries", "drop", "cost cut", "quality minus random mix at equal cost"]
+    rows = [
+        [
+            task,
+            str(each.n_queries),
+            percent(each.drop),
+            f"{each.row('router').cost_cut:.0%}",
+            _figure(each.router_minus_random_mix),
+        ]
+        for task, each in tasks.items()
+    ]
+    return _table(head, rows)
+
+
+def transfer_markdown(transfer: dict[str, Comparison]) -> str:
+    """Trained on all other tasks, tested on this one."""
+    head = ["drop (%) on a task not trained on", "method", *(percent(cut, 0) for cut in COST_CUTS)]
+    rows = [
+        [task, method.name, *(_share(drop) for drop in method.drops)]
+        for task, comparison in transfer.items()
+        for method in comparison.methods
+    ]
+    return _table(head, rows)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent, or n/a."""
+    return "n/a" if share is None else f"{share:.{digits}%}"
+
+
+def value_of(figure: Interval | None) -> float | None:
+    """The figure without its interval."""
+    return None if figure is None else figure.value
+
+
+def _share(figure: Interval | None, digits: int = 1) -> str:
+    if figure is None:
+        return "n/a"
+    value, low, high = (100 * each for each in (figure.value, figure.lo, figure.hi))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _figure(figure: Interval | None) -> str:
+    if figure is None:
+        return "n/a"
+    return f"{figure.value:.3f} [{figure.lo:.3f}, {figure.hi:.3f}]"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_report(
+    found: Assessment,
+    engine: BestRoute,
+    test: Outcomes,
+    directory: str | Path,
+    *,
+    drops: str = "",
+    note: str = "",
+) -> None:
+    """Write `curve.png`, `reliability.png` and the self-contained `report.html`.
+
+    Args:
+        found: The assessment.
+        engine: The engine that it is of.
+        test: The outcomes that it was made on.
+        directory: Made if absent.
+        drops: The drop on calibration and test queries, in words.
+        note: What is known of the threshold, in words.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    images = {"curve": folder / "curve.png", "reliability": folder / "reliability.png"}
+    draw_curve(found.evaluation, engine, test, images["curve"])
+    draw_reliability(found.reliability, images["reliability"])
+    jinja2 = require("jinja2", feature="Reports", extra="train")
+    source = (
+        resources.files("bestroute")
+        .joinpath("learning/evaluation/report.html.j2")
+        .read_text("utf-8")
+    )
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        source
+    )
+    page = template.render(
+        evaluation=found.evaluation,
+        methods=found.comparison.methods,
+        cost_cuts=COST_CUTS,
+        drops=drops,
+        note=note,
+        models=engine.pool.models,
+        percent=percent,
+        drop_of=_drop_of,
+        **{name: base64.b64encode(path.read_bytes()).decode() for name, path in images.items()},
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _drop_of(method: Method, column: int) -> float | None:
+    return value_of(method.drops[column])

@@ -1,0 +1,1 @@
+"""The proxy reward model, trained on preference pairs."""

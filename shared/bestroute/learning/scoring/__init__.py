@@ -1,0 +1,1 @@
+"""Scoring: samples -> oracle and proxy scores."""

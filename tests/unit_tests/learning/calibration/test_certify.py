@@ -1,0 +1,212 @@
+"""The promise: kept in repeated calibrations, worth something, and refused where it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from bestroute.errors import ConfigError, DataError
+from bestroute.learning.calibration.bounds import empirical_bernstein
+from bestroute.learning.calibration.calibrate import pick_threshold
+from bestroute.learning.calibration.certify import THRESHOLDS, certify
+from bestroute.learning.fit import fit
+from bestroute.learning.samples import read_samples
+from bestroute.pool import ModelPool
+from tests.populations import Population, easy_and_hard, just_too_bad, population
+
+RUNS = 300
+MOST_VIOLATIONS = 28
+"""99.9 % quantile of the binomial with 300 runs at 0.05."""
+
+Rule = Callable[[int, tuple], float | None]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Population:
+    """The shipped samples beyond the training split, under a router trained on that."""
+    data = resources.files("bestroute") / "data"
+    table = read_samples(str(data / "demo_samples.parquet"), scored=True)
+    fitted = fit(table, ModelPool.from_yaml(str(data / "demo_pool.yaml")))
+    rows = [row for row, split in enumerate(fitted.outcomes.splits) if split != "train"]
+    outcomes = fitted.outcomes.take(rows)
+    assert fitted.engine.router is not None
+    prediction = fitted.engine.router.predict(outcomes.queries)
+    estimated = outcomes.estimated_costs(fitted.engine.cost_model, prediction)
+    return Population(prediction.match, estimated, outcomes)
+
+
+def promised(max_drop: float) -> Rule:
+    return lambda seed, drawn: certify(*drawn, max_drop=max_drop, seed=seed).threshold
+
+
+def recalibrated(everything: Population, rule: Rule, *, n: int, max_drop: float) -> tuple[int, int]:
+    """Of 300 calibration sets: how many certify a threshold, how many a wrong one."""
+    rng = np.random.default_rng(1)
+    found = [rule(seed, everything.draw(n, rng)) for seed in range(RUNS)]
+    thresholds = [threshold for threshold in found if threshold is not None]
+    truth = everything.drops(thresholds)
+    return len(thresholds), sum(truth[threshold] > max_drop for threshold in thresholds)
+
+
+@pytest.mark.parametrize(("n", "max_drop"), [(500, 0.02), (600, 0.05)])
+def test_the_shipped_samples_as_population(shipped: Population, n: int, max_drop: float) -> None:
+    certified, violations = recalibrated(shipped, promised(max_drop), n=n, max_drop=max_drop)
+    assert violations <= MOST_VIOLATIONS
+    assert certified > RUNS / 2, "a promise never made is never broken"
+
+
+def test_a_population_that_allows_it() -> None:
+    everything = easy_and_hard()
+    certified, violations = recalibrated(everything, promised(0.02), n=600, max_drop=0.02)
+    assert violations <= MOST_VIOLATIONS
+    assert certified >= 0.8 * RUNS
+
+
+def test_a_population_that_is_a_hair_too_bad() -> None:
+    """Every threshold that saves anything is wrong here: the worst case for a promise."""
+    everything = just_too_bad(0.05)
+    _, violations = recalibrated(everything, promised(0.05), n=600, max_drop=0.05)
+    assert violations <= MOST_VIOLATIONS
+
+
+def test_a_point_estimate_would_not_pass() -> None:
+    everything = just_too_bad(0.05)
+
+    def picked(seed: int, drawn: tuple) -> float:
+        return pick_threshold(*drawn, max_drop=0.05).threshold
+
+    _, violations = recalibrated(everything, picked, n=600, max_drop=0.05)
+    assert violations > 3 * MOST_VIOLATIONS
+
+
+def drawn(n: int, seed: int = 0) -> tuple:
+    return easy_and_hard().draw(n, np.random.default_rng(seed))
+
+
+def test_what_is_measured_is_told_beside_the_promise() -> None:
+    match, estimated, outcomes = drawn(2000)
+    found = certify(match, estimated, outcomes, max_drop=0.02)
+    assert found.threshold in THRESHOLDS
+    small = match[:, 0] >= found.threshold
+    quality = np.where(small, outcomes.quality[:, 0], outcomes.quality[:, 1])
+    assert found.drop == pytest.approx(1 - quality.mean() / outcomes.quality[:, 1].mean())
+    assert found.drop < 0.02
+    assert found.cost_per_1k == pytest.approx(1 - 0.9 * small.mean())
+    assert found.cost_cut == pytest.approx(0.9 * small.mean())
+    assert found.cost_cut > 0.3
+    assert f"Threshold {found.threshold:g} promises a drop of at most 2.00%" in found.verdict
+
+
+def test_a_larger_drop_and_less_confidence_save_more() -> None:
+    data = drawn(2000)
+    cuts = [certify(*data, max_drop=drop).cost_cut for drop in (0.005, 0.02, 0.1)]
+    assert cuts[0] < cuts[1] < cuts[2]
+    sure, less = (certify(*data, max_drop=0.02, confidence=level) for level in (0.99, 0.8))
+    assert less.cost_cut > sure.cost_cut
+
+
+def test_too_few_queries_are_told_what_they_could_do() -> None:
+    data = drawn(60)
+    found = certify(*data, max_drop=0.01)
+    assert found.threshold is None
+    assert (found.drop, found.cost_cut) == (0, 0)
+    assert found.smallest_drop is not None and found.smallest_drop > 0.01
+    assert certify(*data, max_drop=found.smallest_drop).threshold is not None
+    assert certify(*data, max_drop=found.smallest_drop * 0.9).threshold is None
+    assert found.queries_needed is not None and found.queries_needed > 60
+    assert "not certifiable with 60 queries; the smallest certifiable drop is" in found.verdict
+    assert f"About {found.queries_needed:,} queries would be needed" in found.verdict
+    shares = [
+        certify(*drawn(found.queries_needed, seed), max_drop=0.01).threshold is not None
+        for seed in range(10)
+    ]
+    assert sum(shares) >= 3
+
+
+def test_more_queries_do_not_prove_what_is_not_so() -> None:
+    hopeless = population(np.full(500, 0.9), np.zeros(500), np.ones(500))
+    found = certify(hopeless.match, hopeless.estimated, hopeless.outcomes, max_drop=0.05)
+    assert (found.threshold, found.queries_needed) == (None, None)
+    assert "more queries may not help" in found.verdict
+
+
+def test_a_router_that_never_leaves_the_reference_promises_nothing() -> None:
+    dear = population(np.full(50, 0.9), np.ones(50), np.ones(50))
+    found = certify(dear.match, dear.estimated[:, ::-1], dear.outcomes, max_drop=0.5)
+    assert (found.threshold, found.smallest_drop) == (None, None)
+    assert "no threshold that saves anything passes" in found.verdict
+
+
+def test_the_sequence_stops_at_the_first_failure() -> None:
+    """At 0.9 the small model is trusted where it fails; below, it makes up for that."""
+    match = np.repeat([0.95, 0.85], [200, 1800])
+    small = np.repeat([0.0, 1.0], [200, 1800])
+    big = np.repeat([1.0, 0.5], [200, 1800])
+    both = population(match, small, big)
+    assert both.drops([0.9, 0.8]) == {0.9: pytest.approx(2 / 11), 0.8: pytest.approx(-7 / 11)}
+    found = certify(both.match, both.estimated, both.outcomes, max_drop=0.1)
+    assert found.threshold is None
+
+
+def test_an_arm_without_a_word_of_the_router_is_never_promised() -> None:
+    """A match probability of 0 says that the router knows nothing of the arm."""
+    silent = population(np.zeros(2000), np.ones(2000), np.ones(2000))
+    found = certify(silent.match, silent.estimated, silent.outcomes, max_drop=0.5)
+    assert (found.threshold, found.smallest_drop) == (None, None)
+
+
+def test_the_order_of_the_table_does_not_matter_much() -> None:
+    """Sorted by task, the losses stand at the end; betting in that order would be wrong."""
+    match, estimated, outcomes = just_too_bad(0.05).draw(2000, np.random.default_rng(0))
+    last = np.argsort(-outcomes.quality[:, 0], kind="stable")
+    found = certify(match[last], estimated[last], outcomes.take(last), max_drop=0.04)
+    assert found.threshold is None
+
+
+def test_it_is_the_same_again_under_a_seed() -> None:
+    data = drawn(500)
+    assert certify(*data, max_drop=0.03, seed=5) == certify(*data, max_drop=0.03, seed=5)
+
+
+def test_bernstein_promises_less() -> None:
+    data = drawn(2000)
+    bets = certify(*data, max_drop=0.05)
+    found = certify(*data, max_drop=0.05, test=empirical_bernstein)
+    assert found.cost_cut < bets.cost_cut
+
+
+def test_scores_on_another_scale_need_a_range() -> None:
+    match, estimated, outcomes = drawn(2000)
+    plain = certify(match, estimated, outcomes, max_drop=0.02)
+    scaled = population(match[:, 0], outcomes.quality[:, 0] * 8, outcomes.quality[:, 1] * 8)
+    with pytest.raises(DataError, match=r"lie in \[0, 8\].*score_range"):
+        certify(match, estimated, scaled.outcomes, max_drop=0.02)
+    found = certify(match, estimated, scaled.outcomes, max_drop=0.02, score_range=(0, 8))
+    assert found.threshold == plain.threshold
+    wide = certify(match, estimated, scaled.outcomes, max_drop=0.02, score_range=(-8, 80))
+    assert wide.cost_cut < found.cost_cut
+    clipped = certify(match, estimated, scaled.outcomes, max_drop=0.02, score_range=(0, 4))
+    assert clipped.threshold == plain.threshold, "8 counts as 4 for both models"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_drop": -0.1}, "max_drop"),
+        ({"max_drop": float("nan")}, "max_drop"),
+        ({"max_drop": 0.1, "confidence": 1.0}, "confidence"),
+        ({"max_drop": 0.1, "score_range": (1, 0)}, "score_range"),
+    ],
+)
+def test_options_out_of_range(options: dict, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        certify(*drawn(10), **options)
+
+
+def test_a_reference_of_no_quality_has_no_relative_drop() -> None:
+    nothing = population(np.full(9, 0.9), np.ones(9), np.zeros(9))
+    with pytest.raises(DataError, match="not positive"):
+        certify(nothing.match, nothing.estimated, nothing.outcomes, max_drop=0.1)
