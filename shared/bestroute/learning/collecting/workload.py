@@ -118,7 +118,7 @@ class Workload:
     Args:
         prompts: The prompts.
         pool: The models.
-        samples: Samples of each prompt; by default 20, or what the labels of its arms need if that is
+        samples: Samples of each prompt; by default 20, or what its arms need if that is
             more, and 1 at temperature 0.
         journal: What was collected before.
 
