@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,21 @@ never NaN."""
 
 REQUIRED = ("query_id", "query", "model", "sample", "response")
 SPLITS = ("train", "calibration", "test")
+
+
+def split_of(key: str, seed: int, shares: Sequence[float]) -> str:
+    """The split of a query, or of the group that it belongs to: a seeded hash of its key.
+
+    Args:
+        key: Equal keys come into the same split.
+        seed: Of the hash.
+        shares: Shares of train, calibration and test; they sum to 1.
+    """
+    digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < shares[0]:
+        return SPLITS[0]
+    return SPLITS[1] if place < shares[0] + shares[1] else SPLITS[2]
 
 
 def _arrow() -> Any:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bestroute.errors import DataError
 from bestroute.learning.collecting.prompt_files import Record, read_records
-from bestroute.learning.samples import SPLITS, canonical
+from bestroute.learning.samples import SPLITS, canonical, split_of
 from bestroute.learning.scoring.references import accepted_answers
 from bestroute.learning.scoring.verifiers import Check
 from bestroute.query import Request
@@ -129,7 +129,9 @@ def assign_splits(
     if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise DataError(f"shares of {', '.join(SPLITS)} must be three that sum to 1, not {shares}")
     done = tuple(
-        each if each.split else each.model_copy(update={"split": _drawn(each, seed, shares)})
+        each
+        if each.split
+        else each.model_copy(update={"split": split_of(each.group or each.id, seed, shares)})
         for each in prompts
     )
     splits: dict[str, str | None] = {}
@@ -137,15 +139,6 @@ def assign_splits(
         if each.group is not None and splits.setdefault(each.group, each.split) != each.split:
             raise DataError(f"group {each.group!r} is in more than one split")
     return done
-
-
-def _drawn(prompt: Prompt, seed: int, shares: Sequence[float]) -> str:
-    """A split, equal for equal groups."""
-    digest = hashlib.sha256(f"{seed}\n{prompt.group or prompt.id}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < shares[0]:
-        return SPLITS[0]
-    return SPLITS[1] if place < shares[0] + shares[1] else SPLITS[2]
 
 
 def _prompt(record: Record, columns: Mapping[str, str]) -> Prompt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bestroute._extras import require
 from bestroute.errors import DataError
-from bestroute.learning.samples import SPLITS, schema
+from bestroute.learning.samples import schema
+from bestroute.learning.samples import split_of as drawn_split
 from bestroute.pool import ModelPool
 
 if TYPE_CHECKING:
@@ -85,10 +85,8 @@ def listed(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def split_of(key: str, seed: int) -> str:
-    """The split of a query, or of the group that it belongs to: a seeded hash, in `SHARES`."""
-    digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return SPLITS[0 if place < SHARES[0] else 1 if place < SHARES[0] + SHARES[1] else 2]
+    """The split of a query, or of the group that it belongs to, in `SHARES`."""
+    return drawn_split(key, seed, SHARES)
 
 
 def tokens_of(text: str) -> int:
