@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from bestroute._litellm import load_litellm
-from bestroute.cli.console import evaluation_table, print_answers, progress_bars
+from bestroute.cli.console import comparison_table, evaluation_table, print_answers, progress_bars
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
@@ -161,6 +161,7 @@ def _show(fitted: Fitted, console: Console, output: Path) -> None:
     evaluation = fitted.evaluation
     title = f"Test split: {evaluation.n_queries} queries; quality = share answered right"
     console.print(evaluation_table(evaluation, title=title))
+    console.print(comparison_table(fitted.assessment.comparison))
     console.print(f"{fitted.drops} The threshold is {fitted.calibration.note}.")
     console.print(evaluation.verdict)
     console.print(f"Cost-quality curve: {output / 'curve.png'}")

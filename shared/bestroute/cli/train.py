@@ -11,14 +11,18 @@ from rich.console import Console
 from bestroute.cli.console import progress_bars
 from bestroute.cli.fit import encoder_named
 from bestroute.cli.options import EncoderName, Monotone, ProbabilitiesName, RouterName, Seed
+from bestroute.learning.evaluation.plots import draw_reliability
 from bestroute.learning.fit import MULTI_HEAD, Probabilities
 from bestroute.learning.fit import train as train_engine
+from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
 from bestroute.learning.training.probabilities import reliability
+from bestroute.learning.training.train import uncalibrated
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.classifier import ClassifierReward
 from bestroute.rewards.static import CONFIG_FILE, StaticReward
+from bestroute.routers.base import Router
 
 
 def train(
@@ -39,6 +43,9 @@ def train(
     ] = None,
     probabilities: ProbabilitiesName = "as-trained",
     monotone: Monotone = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="Directory of reliability plots (calibration split).")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Train a router on the train split. Until `calibrate` has run it asks the reference.
@@ -63,14 +70,30 @@ def train(
         )
     engine.save_pretrained(output)
     if "calibration" in outcomes.splits and engine.router is not None:
-        held_out = outcomes.select("calibration")
-        found = reliability(engine.router.predict(held_out.queries).match, held_out.match)
+        _show_reliability(engine.router, outcomes.select("calibration"), plots, console)
+    console.print(f"Saved: {output}; next: bestroute calibrate {output} {samples}")
+
+
+def _show_reliability(
+    router: Router, held_out: Outcomes, plots: Path | None, console: Console
+) -> None:
+    """Are match probabilities what they say: before calibration, if there was one, and after."""
+    stages = {"before": uncalibrated(router), "after": router}
+    headed = [i for i in range(len(held_out.arms)) if i != held_out.reference_index]
+    for stage, each in stages.items():
+        if each is None:
+            continue
+        predicted = each.predict(held_out.queries).match[:, headed]
+        found = reliability(predicted, held_out.match[:, headed])
+        when = "" if stages["before"] is None else f" {stage} calibration"
         console.print(
-            f"Match probabilities on {len(held_out)} calibration queries: expected calibration "
-            f"error {found.ece:.3f}, log loss {found.log_loss:.3f}.",
+            f"Match probabilities{when}, on {len(held_out)} calibration queries: expected "
+            f"calibration error {found.ece:.3f}, log loss {found.log_loss:.3f}.",
             highlight=False,
         )
-    console.print(f"Saved: {output}; next: bestroute calibrate {output} {samples}")
+        if plots is not None:
+            plots.mkdir(parents=True, exist_ok=True)
+            draw_reliability(found, plots / f"reliability-{stage}.png")
 
 
 def _reward(folder: Path | None) -> RewardModel | None:

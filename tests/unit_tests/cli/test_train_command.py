@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -13,6 +14,7 @@ from bestroute import BestRoute, ModelPool
 from bestroute.cli.app import app
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.fit import ROUTERS
+from bestroute.learning.training.train import uncalibrated
 
 DATA = Path(bestroute.__file__).parent / "data"
 SAMPLES, POOL = str(DATA / "demo_samples.parquet"), DATA / "demo_pool.yaml"
@@ -120,3 +122,30 @@ def test_a_pool_of_other_models_is_refused(tmp_path: Path) -> None:
     done = invoke("train", SAMPLES, *options)
     assert isinstance(done.exception, DataError)
     assert "other" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages"),
+    [
+        ("as-trained", ["after"]),
+        ("temperature", ["before", "after"]),
+        ("isotonic", ["before", "after"]),
+    ],
+)
+def test_reliability_before_and_after_calibration(
+    kind: str, stages: list[str], tmp_path: Path
+) -> None:
+    folder, plots = tmp_path / "router", tmp_path / "plots"
+    options = ("--probabilities", kind, "--plots", str(plots))
+    done = invoke("train", SAMPLES, "--pool", str(POOL), "-o", str(folder), *options)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("expected calibration error") == len(stages)
+    assert {path.name for path in plots.iterdir()} == {f"reliability-{s}.png" for s in stages}
+
+
+def test_what_a_router_was_before_its_temperature(tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain").router
+    tempered = train(tmp_path / "tempered", "--probabilities", "temperature").router
+    before = uncalibrated(tempered)
+    np.testing.assert_allclose(before.predict(QUERIES).match, plain.predict(QUERIES).match)
+    assert uncalibrated(plain) is None

@@ -18,7 +18,7 @@ from bestroute.learning.training.probabilities import (
     logit,
 )
 from bestroute.pool import Arm
-from bestroute.routers.base import Floats
+from bestroute.routers.base import Floats, Router
 from bestroute.routers.calibrated import CalibratedRouter
 from bestroute.routers.encoder import Encoder
 from bestroute.routers.heads import Heads, raw_inputs, sigmoid
@@ -141,6 +141,21 @@ def with_isotonic(
 
 def _silent(done: int, total: int) -> None:
     """No progress wanted."""
+
+
+def uncalibrated(router: Router) -> Router | None:
+    """The router as it was before a temperature or isotonic curves; `None` if it had neither."""
+    if isinstance(router, CalibratedRouter):
+        return router.router
+    if not isinstance(router, MultiHeadRouter) or "temperature" not in router.training:
+        return None
+    factor = router.training["temperature"]
+    heads = replace(
+        router.heads, weight=router.heads.weight * factor, bias=router.heads.bias * factor
+    )
+    return MultiHeadRouter(
+        router.arms, router.reference, router.encoder, heads, monotone=router.monotone
+    )
 
 
 def _labels(labels: Floats, rows: int, arms: int) -> Floats:
