@@ -128,7 +128,9 @@ def test_accumulated_steps_are_one_larger_batch(base: Path, tmp_path: Path) -> N
         ClassifierReward(str(f)).score_many([(p.query, p.better) for p in HELD_OUT])
         for f in (whole, parts)
     ]
-    assert np.ptp(scores[0]) > 50 * np.abs(scores[0] - scores[1]).max()
+    # The loss sees differences only: a level common to all scores drifts with rounding.
+    one, other = (each - each.mean() for each in scores)
+    assert np.ptp(one) > 50 * np.abs(one - other).max()
 
 
 def _without_dropout(base: Path, folder: Path) -> Path:
