@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,10 @@ def _of_reward(reward: RewardModel) -> Scorer:
         name = f"judge {canonical(reward.identity())}"
         return Scorer(name, lambda _: reward, judge=reward)
     config = reward.config()
-    # Who does not say what it is cannot be known again: its scores are made anew.
-    name = canonical(fingerprint(config)) if config else f"{type(reward).__name__} {id(reward)}"
+    # Who does not say what it is cannot be known again: its scores are made anew. Not by its
+    # `id`, which another one may have later.
+    anew = f"{type(reward).__name__} {uuid.uuid4().hex}"
+    name = canonical(fingerprint(config)) if config else anew
     return Scorer(name, lambda _: reward)
 
 
