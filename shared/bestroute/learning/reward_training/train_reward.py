@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from bestroute._extras import require
 from bestroute.errors import DataError
+from bestroute.learning.progress import Progress, silent
 from bestroute.learning.reward_training.pairs import Pair, preference_pairs
 from bestroute.rewards.base import Scores
 from bestroute.rewards.classifier import ClassifierReward
@@ -24,9 +25,6 @@ from bestroute.routers.static import StaticEncoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all)."""
 
 L2_GRID: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Candidates for the light reward model's l2."""
@@ -130,7 +128,7 @@ def train_static_reward(
         MissingExtraError: The extra `train` is not installed.
     """
     started = time.monotonic()
-    report = progress or _silent
+    report = progress or silent
     queries = len({pair.query_id for pair in pairs})
     if queries < _FEWEST:
         raise DataError(f"{queries} queries give pairs; a reward model needs {_FEWEST} at least")
@@ -211,7 +209,7 @@ def train_classifier_reward(
         str(base),
         Path(output),
         max_tokens=max_tokens,
-        progress=progress or _silent,
+        progress=progress or silent,
         epochs=epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
@@ -246,10 +244,6 @@ def ranking_accuracy(
         [(pair.query, pair.worse) for pair in pairs]
     )
     return float(np.mean(0.5 * (1 + np.sign(gaps))))
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """Report to nobody."""
 
 
 def _standards(features: Floats, dimension: int) -> tuple[Floats, Floats]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bestroute._extras import require
 from bestroute.errors import ConfigError, DataError
+from bestroute.learning.progress import Progress, silent
 from bestroute.learning.training.folds import held_out_folds
 from bestroute.learning.training.train import train_router
 from bestroute.routers.base import Floats
@@ -34,7 +35,7 @@ def fine_tune(
     output_tokens: Floats | None = None,
     quality: Floats | None = None,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> MultiHeadRouter:
     """Train encoder and match heads together, soft-label cross-entropy (arXiv 2506.22716).
 
@@ -110,7 +111,7 @@ def fine_tune(
         accumulation_steps=accumulation_steps,
         seed=seed,
         keep_best=True,
-        progress=progress or _silent,
+        progress=progress or silent,
     )
     training.run()
     training.close(lambda: encoder.save_pretrained(output, module.encoder))
@@ -132,7 +133,3 @@ def fine_tune(
 def _digest(queries: Sequence[str], labels: Floats) -> str:
     text = json.dumps([list(queries), labels.tolist()])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """Report to nobody."""
