@@ -106,4 +106,6 @@ def call_cost(response: Any, member: PooledModel, usage: Usage) -> float | None:
 def list_cost(member: PooledModel, usage: Usage) -> float | None:
     """$ of so many tokens at the list price; `None` where nobody knows it."""
     price = catalog.price(member)
-    return price.cost(usage.prompt_tokens, usage.completion_tokens) if price else None
+    if price is None:
+        return None
+    return price.cost(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)

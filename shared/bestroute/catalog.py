@@ -58,7 +58,14 @@ def price(member: PooledModel) -> Price | None:
         return member.price
     entry = _entry(member)
     given, made = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
-    return None if given is None or made is None else Price(input=given * 1e6, output=made * 1e6)
+    if given is None or made is None:
+        return None
+    cached = entry.get("cache_read_input_token_cost")
+    return Price(
+        input=given * 1e6,
+        output=made * 1e6,
+        cached_input=None if cached is None else cached * 1e6,
+    )
 
 
 def context_window(member: PooledModel) -> int | None:
@@ -71,11 +78,13 @@ def context_window(member: PooledModel) -> int | None:
 
 
 def native_n(member: PooledModel) -> int:
-    """How many choices one call may ask for; 1 where the provider does not take n.
+    """How many choices one call may ask for; 1 where the provider or client does not take n.
 
     Raises:
         UnknownModelError: LiteLLM, which had to be asked, knows no such provider.
     """
+    if member.client is not None:
+        return 1
     supported = member.native_n
     if supported is None:
         listed = litellm().get_supported_openai_params(

@@ -75,7 +75,14 @@ class CostModel:
         """Expected completion tokens of one sample."""
         return self.stats.get(model, TokenStats()).output_tokens
 
-    def estimate(self, arm: Arm, prompt: str, *, output_tokens: float | None = None) -> float:
+    def estimate(
+        self,
+        arm: Arm,
+        prompt: str,
+        *,
+        output_tokens: float | None = None,
+        cached_tokens: float = 0,
+    ) -> float:
         """Estimated cost of an arm in $.
 
         Args:
@@ -83,14 +90,16 @@ class CostModel:
             prompt: All text billed as prompt.
             output_tokens: Expected completion tokens of one sample, where a router predicts
                 them for this query.
+            cached_tokens: Prompt tokens that the provider still holds in its cache, at most the
+                whole prompt: each call of the arm reads them at the cached price.
 
         Raises:
             MissingPriceError: The model has no price.
         """
         expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
-        per_prompt_token, per_output_token = self.rates(arm)
-        prompt_tokens = self.prompt_tokens(arm.model, prompt)
-        return per_prompt_token * prompt_tokens + per_output_token * expected
+        price = self.price(arm.model)
+        prompt_cost = price.cost(self.prompt_tokens(arm.model, prompt), 0, cached_tokens)
+        return self._calls(arm) * prompt_cost + price.cost(0, arm.n * expected)
 
     def estimates(
         self, arms: Sequence[Arm], characters: ArrayLike, output_tokens: NDArray[np.float64]
@@ -122,11 +131,10 @@ class CostModel:
             MissingPriceError: The model has no price.
         """
         price = self.price(arm.model)
-        calls = -(-arm.n // self._native_n(arm.model))
-        return price.cost(calls, 0), price.cost(0, arm.n)
+        return price.cost(self._calls(arm), 0), price.cost(0, arm.n)
 
-    def _native_n(self, model: str) -> int:
-        """Choices of one call, which bills the prompt once."""
-        if model not in self._native:
-            self._native[model] = catalog.native_n(self.pool[model])
-        return self._native[model]
+    def _calls(self, arm: Arm) -> int:
+        """Calls that draw an arm; each bills the prompt once."""
+        if arm.model not in self._native:
+            self._native[arm.model] = catalog.native_n(self.pool[arm.model])
+        return -(-arm.n // self._native[arm.model])

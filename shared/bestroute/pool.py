@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from bestroute._config import explain, read_yaml
+from bestroute.client import ModelClient
 from bestroute.errors import ConfigError, UnknownModelError
 
 _SECRET_WORDS = ("key", "secret", "password", "token", "credential", "headers", "auth", "cookie")
@@ -61,16 +62,24 @@ class Price(BaseModel):
     Attributes:
         input: $ per 1M prompt tokens.
         output: $ per 1M completion tokens.
+        cached_input: $ per 1M prompt tokens that are read from the provider's prompt cache;
+            `None` is the same as `input`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
-    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Dollars for so many tokens."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+    def cost(
+        self, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0
+    ) -> float:
+        """Dollars for so many tokens; `cached_tokens` are the cached share of the prompt's."""
+        cached = min(max(cached_tokens, 0), prompt_tokens)
+        reading = self.input if self.cached_input is None else self.cached_input
+        fresh = prompt_tokens - cached
+        return (fresh * self.input + cached * reading + completion_tokens * self.output) / 1e6
 
 
 class PooledModel(BaseModel):
@@ -91,10 +100,16 @@ class PooledModel(BaseModel):
         rpm: Calls a minute that `collect` may make; `None` is no limit.
         params: Further LiteLLM parameters (api_base, temperature, api_key ...). A text
             `os.environ/NAME` is read from the environment at call time.
+        client: Who is asked instead of LiteLLM, always by parallel calls; `model` then only
+            says whose prices and abilities it has. It is in no dump: not in a saved router.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
     )
 
     model: str = Field(min_length=1)
@@ -111,6 +126,7 @@ class PooledModel(BaseModel):
     response_format: bool | None = None
     rpm: int | None = Field(default=None, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
+    client: ModelClient | None = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -51,6 +51,10 @@ class Sample(BaseModel):
         message: The assistant message in OpenAI format (content, tool_calls ...).
         finish_reason: Why it ended (stop, length, tool_calls, content_filter).
         completion_tokens: Tokens of this response alone, where known or estimated.
+        prompt_tokens: Its part of the prompt tokens that its call was billed: an even one.
+        cost: Its part of what its call cost in $, by its tokens; `None` when no price is known.
+            The parts of a call's samples add up to the call: empty choices are no samples, and
+            the others bear what they cost.
         score: What the reward model said, once it has spoken.
     """
 
@@ -60,6 +64,8 @@ class Sample(BaseModel):
     message: dict[str, Any]
     finish_reason: str = "stop"
     completion_tokens: int = 0
+    prompt_tokens: int = 0
+    cost: float | None = None
     score: float | None = None
 
     @property

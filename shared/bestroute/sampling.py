@@ -1,28 +1,29 @@
-"""n samples of one model through LiteLLM: native n, top-up, retries, partial results."""
+"""n samples of one model, by LiteLLM or its own client: native n, retries, partial results."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bestroute import catalog
 from bestroute._litellm import load_litellm
 from bestroute._tasks import together
-from bestroute.billing import Billing, TokenCounter, call_cost, list_cost
+from bestroute.billing import Billing, TokenCounter, list_cost
 from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
+from bestroute.failures import describe, is_passing, may_refuse_n, raise_own, waiting_time
 from bestroute.pool import PooledModel
 from bestroute.query import Request
+from bestroute.reading import read
 from bestroute.samples import Call, Sample
 
 _FIRST_DELAY = 0.5
-_MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Sampler:
         Opening the stream is tried again as in `draw`; a stream that breaks off is not.
 
         Raises:
-            Exception: LiteLLM's own, as it came; the call is recorded in `drawn` first.
+            Exception: LiteLLM's or the client's own; the call is recorded in `drawn` first.
         """
         params = call_params(request, member)
         options = {**params.pop("stream_options", {}), "include_usage": True}
@@ -147,7 +148,7 @@ class Sampler:
                     if delta := _delta(chunk):
                         yield delta
             except Exception as error:
-                _raise_own(error, handled)
+                raise_own(error, handled)
                 drawn.calls.append(self._broken_off(request, member, chunks, began, error))
                 raise
         call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
@@ -179,7 +180,7 @@ class Sampler:
             usage=usage,
             cost=list_cost(member, usage),
             latency=time.monotonic() - began,
-            error=_describe(error),
+            error=describe(error),
         )
 
     async def _native_n(self, member: PooledModel) -> int:
@@ -228,58 +229,41 @@ class Sampler:
     async def _ask(
         self, request: Request, member: PooledModel, params: dict[str, Any], drawn: Drawn
     ) -> tuple[Any, float]:
-        """LiteLLM's response and when it was asked for; asked again if the failure looks passing.
+        """The response and when it was asked for; asked again if the failure looks passing.
 
         Every failed attempt is recorded in `drawn`; the last one is raised.
         """
         litellm = await load_litellm()
-        catalog.provider(member)  # a typo in the pool is not a provider's failure
+        ask = _asked(litellm, member)
         handled = sys.exception()
         for attempt in itertools.count():
             began = time.monotonic()
             try:
-                response = await litellm.acompletion(
-                    **{"timeout": self.timeout, "max_retries": 0, **_copied(params)},
-                    model=member.model,
+                response = await ask(
+                    **{"timeout": self.timeout, **_copied(params)},
                     messages=_copied(request.messages),
-                    caching=False,
                 )
             except Exception as error:
-                _raise_own(error, handled)
+                raise_own(error, handled)
                 drawn.calls.append(
                     Call(
                         model=member.name,
                         requested=params.get("n", 1),
                         latency=time.monotonic() - began,
-                        error=_describe(error),
+                        error=describe(error),
                     )
                 )
-                if attempt >= self.retries or not _is_passing(litellm, error):
+                if attempt >= self.retries or not is_passing(error):
                     raise
-                wait = _delay(error, attempt)
+                wait = waiting_time(error, _FIRST_DELAY * 2**attempt)
             else:
                 return response, began
             await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def _read(self, response: Any, request: Request, member: PooledModel, call: Call) -> Drawn:
-        """Samples, usage and cost out of LiteLLM's response."""
-        messages = [choice.message.model_dump(exclude_none=True) for choice in response.choices]
-        counts = [self._billing.tokens(member, message) for message in messages]
-        usage = self._billing.usage(response, member, request.prompt, counts)
-        if len(counts) == 1:
-            counts = [usage.completion_tokens]
-        samples = [
-            Sample(
-                model=member.name,
-                message=message,
-                finish_reason=choice.finish_reason or "stop",
-                completion_tokens=count,
-            )
-            for choice, message, count in zip(response.choices, messages, counts, strict=True)
-            if message.get("content") or message.get("tool_calls")
-        ]
-        cost = call_cost(response, member, usage)
+        """Samples, usage and cost out of a response."""
+        samples, usage, cost = read(response, member, request.prompt, self._billing)
         update = {"received": len(samples), "usage": usage, "cost": cost}
         drawn = Drawn(samples=samples, calls=[call.model_copy(update=update)])
         if not samples and call.error is None:
@@ -290,6 +274,14 @@ class Sampler:
 def call_params(request: Request, member: PooledModel) -> dict[str, Any]:
     """LiteLLM parameters of a call: the pool's, overridden by the request's."""
     return {**member.call_params(), **request.params}
+
+
+def _asked(litellm: Any, member: PooledModel) -> Callable[..., Awaitable[Any]]:
+    """What answers for a member: its own client, or LiteLLM."""
+    if member.client is not None:
+        return member.client.acompletion
+    catalog.provider(member)  # a typo in the pool is not a provider's failure
+    return partial(litellm.acompletion, model=member.model, max_retries=0, caching=False)
 
 
 def _split(n: int, native: int) -> list[int]:
@@ -311,48 +303,6 @@ def _delta(chunk: Any) -> Delta | None:
     delta = chunk.choices[0].delta
     calls = tuple(call.model_dump(exclude_none=True) for call in delta.tool_calls or ())
     return Delta(text=delta.content or "", tool_calls=calls) if delta.content or calls else None
-
-
-def _describe(error: BaseException) -> str:
-    """Class and first line: messages of providers may quote the whole request."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:300]}"
-
-
-def may_refuse_n(error: BaseException) -> bool:
-    """Whether it may be the parameter n that a provider would not take.
-
-    By LiteLLM's class: a prompt that is too long or against a policy has one of its own.
-    """
-    return type(error).__name__ in _MAY_REFUSE_N
-
-
-def _is_passing(litellm: Any, error: BaseException) -> bool:
-    status = getattr(error, "status_code", None)
-    return isinstance(status, int) and bool(litellm._should_retry(status))
-
-
-def _delay(error: BaseException, attempt: int) -> float:
-    """Seconds to wait: what the provider asks for, else exponential with jitter."""
-    headers = getattr(error, "litellm_response_headers", None) or {}
-    asked = str(headers.get("retry-after", ""))
-    if asked.replace(".", "", 1).isdecimal():
-        return min(float(asked), 60.0)
-    return float(_FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5))
-
-
-def _raise_own(error: BaseException, handled: BaseException | None) -> None:
-    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's.
-
-    Args:
-        error: What LiteLLM raised.
-        handled: What the caller was handling meanwhile: Python chains that on as well.
-    """
-    seen: BaseException | None = error
-    while seen is not None and seen is not handled:
-        if isinstance(seen, BestRouteError):
-            raise seen from None
-        seen = seen.__cause__ or seen.__context__
 
 
 def _copied(value: Any) -> Any:

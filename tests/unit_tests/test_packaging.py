@@ -73,11 +73,11 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 # Nothing imports upward
 
 FLOORS = (
-    ("errors", "_config", "_extras", "_litellm", "_routed", "_sync", "_tasks"),
-    ("pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
+    ("errors", "failures", "_config", "_extras", "_litellm", "_routed", "_sync", "_tasks"),
+    ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
-        *("bundle", "constraints", "selection", "response"),
+        *("bundle", "constraints", "selection", "response", "reading"),
     ),
     ("loop", "plan", "target", "engine", "artifact", "source", "__init__"),
     ("learning",),

@@ -13,12 +13,13 @@ from bestroute import catalog
 from bestroute._routed import recorded_before
 from bestroute._tasks import together
 from bestroute.errors import BestRouteError, SamplingError
+from bestroute.failures import may_refuse_n
 from bestroute.learning.collecting.pace import Pace
 from bestroute.learning.collecting.workload import Unit, Workload
 from bestroute.learning.journal import Journal
 from bestroute.learning.samples import canonical
 from bestroute.samples import total_cost
-from bestroute.sampling import Drawn, Sampler, may_refuse_n
+from bestroute.sampling import Drawn, Sampler
 from bestroute.selection import sample_text
 
 if TYPE_CHECKING:
