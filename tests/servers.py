@@ -224,7 +224,13 @@ def _chunks(body: Body, reply: Reply) -> Iterator[Body]:
 
 def _deltas(message: Message) -> Iterator[Message]:
     yield {"role": "assistant", "content": ""}
+    if thoughts := message.get("reasoning_content"):
+        yield {"reasoning_content": thoughts}
     for piece in re.findall(r"\s*\S+\s*$|\s*\S+", message["content"] or ""):
         yield {"content": piece}
     for index, call in enumerate(message.get("tool_calls") or ()):
-        yield {"tool_calls": [{"index": index, **call}]}
+        function = call["function"]
+        opening = {**call, "function": {**function, "arguments": ""}}
+        yield {"tool_calls": [{"index": index, **opening}]}
+        for piece in re.findall(r".{1,8}", function["arguments"], re.DOTALL):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
