@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -9,11 +10,12 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from bestroute import ModelPool, RoutedResponse, Usage
+from bestroute import ModelPool, RoutedResponse, Usage, catalog
 from bestroute.sampling import Delta
 from langchain_bestroute._messages import additional, from_openai
 
 PROVIDER = "bestroute"
+_OTHER_FORMATS = ("anthropic", "bedrock", "bedrock_converse")
 
 
 def to_result(response: RoutedResponse, pool: ModelPool) -> ChatResult:
@@ -66,9 +68,19 @@ def usage_metadata(usage: Usage) -> UsageMetadata:
 
 def metadata(response: RoutedResponse, pool: ModelPool) -> dict[str, Any]:
     """Which model really answered, why, and what everything cost."""
+    member = pool[response.model]
+    provider = catalog.provider(member)
     return {
-        "model_name": pool[response.model].model,
-        "model_provider": PROVIDER,
+        "model_name": member.model,
+        "model_provider": PROVIDER if _misread(provider, response.message) else provider,
         "finish_reason": response.winner.finish_reason,
-        "bestroute": response.summary(),
+        "bestroute": {**response.summary(), "provider": provider},
     }
+
+
+def _misread(provider: str, message: Mapping[str, Any]) -> bool:
+    """Whether LangChain's `content_blocks`, told the provider, would miss tool calls or thoughts.
+
+    It looks for them in that provider's own format; our content is in OpenAI's.
+    """
+    return provider in _OTHER_FORMATS or bool(message.get("reasoning_content"))

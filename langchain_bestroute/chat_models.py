@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
@@ -17,24 +24,38 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field
 
-from bestroute import BestRoute
+from bestroute import BestRoute, RoutedResponse
+from bestroute.events import Drawing
 from bestroute.pool import PoolLike
+from bestroute.sampling import Delta
 from bestroute.source import Source
 from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._messages import to_openai
 from langchain_bestroute._tools import ToolChoice, ToolLike, tool_params
+from langchain_bestroute._tracing import AsyncTrace, Trace
 
-_PARAMS = ("temperature", "max_tokens", "timeout", "max_n", *ASKED)
+_PARAMS = (
+    "temperature",
+    "max_tokens",
+    "timeout",
+    "max_n",
+    "streaming_max_n",
+    "max_cost",
+    "query_turns",
+    "query_pattern",
+    *ASKED,
+)
 
 
 class ChatBestRoute(BaseChatModel):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
-    Keyword arguments of a call (or of `bind`) are OpenAI parameters, except for `threshold`,
-    `max_drop`, `target_cost`, `confidence`, `on_uncertified`, `max_n` and `query_text`, which go
-    to the engine. Usage is the sum over all samples; the
-    decision and its cost are in `response_metadata["bestroute"]`.
+    Keyword arguments of a call (or of `bind`) are those of `bestroute.options.Options`: OpenAI's
+    parameters, and the router's (`threshold`, `max_n`, `model` ...); they win over the fields.
+    Usage is the sum over all samples; the decision and its cost are in
+    `response_metadata["bestroute"]`. Every candidate and the selection are child runs of the
+    chain type, without texts, so that nothing is counted or shown twice.
 
     Keys belong to the models of the pool. Dumps, cache keys and pickles leave them out; only
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
@@ -57,6 +78,12 @@ class ChatBestRoute(BaseChatModel):
         on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
             always asks the reference.
         max_n: Largest number of samples of one model.
+        streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
+            of several the best comes in one piece.
+        max_cost: $ that one request may cost by estimate, escalation included.
+        query_turns: How many of the last human turns the router reads, by default one.
+        query_pattern: Regular expression that finds the query in them, such as
+            `Question: (.*)` where a prompt is stuffed with context.
         temperature: Sampling temperature, instead of the pool's; 0 means one sample.
         max_tokens: Longest answer, instead of the pool's.
         timeout: Seconds for one call to a provider.
@@ -90,6 +117,10 @@ class ChatBestRoute(BaseChatModel):
     confidence: float | None = None
     on_uncertified: OnUncertified | None = None
     max_n: int | None = Field(default=None, ge=1)
+    streaming_max_n: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, ge=0)
+    query_turns: int | None = Field(default=None, ge=1)
+    query_pattern: str | None = None
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
@@ -231,8 +262,8 @@ class ChatBestRoute(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        response = self.engine.complete(to_openai(messages), **self._options(stop, kwargs))
-        return to_result(response, self.engine.pool)
+        with closing(self._items(messages, stop, run_manager, kwargs, streaming=False)) as items:
+            return to_result(_last(list(items)), self.engine.pool)
 
     async def _agenerate(
         self,
@@ -241,9 +272,9 @@ class ChatBestRoute(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        options = self._options(stop, kwargs)
-        response = await self.engine.acomplete(to_openai(messages), **options)
-        return to_result(response, self.engine.pool)
+        items = self._aitems(messages, stop, run_manager, kwargs, streaming=False)
+        async with aclosing(items):
+            return to_result(_last([item async for item in items]), self.engine.pool)
 
     def _stream(
         self,
@@ -252,8 +283,7 @@ class ChatBestRoute(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        items = self.engine.stream(to_openai(messages), **self._options(stop, kwargs))
-        with closing(items):
+        with closing(self._items(messages, stop, run_manager, kwargs, streaming=True)) as items:
             for item in items:
                 chunk = to_chunk(item, self.engine.pool)
                 if run_manager is not None:
@@ -267,10 +297,60 @@ class ChatBestRoute(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        items = self.engine.astream(to_openai(messages), **self._options(stop, kwargs))
+        items = self._aitems(messages, stop, run_manager, kwargs, streaming=True)
         async with aclosing(items):
             async for item in items:
                 chunk = to_chunk(item, self.engine.pool)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
+
+    def _items(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run_manager: CallbackManagerForLLMRun | None,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+    ) -> Generator[Delta | RoutedResponse, None, None]:
+        """The answer's pieces, and at last all of it; what else happens is traced."""
+        options, trace, permits = self._options(stop, kwargs), Trace(run_manager), 1
+        events = self.engine.events(to_openai(messages), streaming=streaming, **options)
+        with closing(events), trace:
+            for event in events:
+                if isinstance(event, Drawing) and self.rate_limiter is not None:
+                    for _ in range(event.n - permits):
+                        self.rate_limiter.acquire(blocking=True)
+                    permits = 0
+                trace.see(event)
+                if isinstance(event, Delta | RoutedResponse):
+                    yield event
+
+    async def _aitems(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        run_manager: AsyncCallbackManagerForLLMRun | None,
+        kwargs: Mapping[str, Any],
+        *,
+        streaming: bool,
+    ) -> AsyncGenerator[Delta | RoutedResponse, None]:
+        """See `_items`."""
+        options, trace, permits = self._options(stop, kwargs), AsyncTrace(run_manager), 1
+        events = self.engine.aevents(to_openai(messages), streaming=streaming, **options)
+        async with aclosing(events), trace:
+            async for event in events:
+                if isinstance(event, Drawing) and self.rate_limiter is not None:
+                    for _ in range(event.n - permits):
+                        await self.rate_limiter.aacquire(blocking=True)
+                    permits = 0
+                await trace.see(event)
+                if isinstance(event, Delta | RoutedResponse):
+                    yield event
+
+
+def _last(items: list[Delta | RoutedResponse]) -> RoutedResponse:
+    response = items[-1]
+    assert isinstance(response, RoutedResponse)
+    return response

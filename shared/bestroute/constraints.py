@@ -16,22 +16,30 @@ def settings(request: Request, member: PooledModel) -> dict[str, Any]:
 
 
 def excluded_arms(
-    request: Request, cost_model: CostModel, *, max_n: int | None = None
+    request: Request,
+    cost_model: CostModel,
+    *,
+    model: str | None = None,
+    max_n: int | None = None,
 ) -> dict[Arm, str]:
     """The arms that cannot serve the request, and why, in words.
 
     An arm is out when its model cannot hold the prompt and the answer asked for, cannot do what
     the request needs (images, audio, tools, response_format), would be sampled more than once
-    at temperature 0, or more often than `max_n`.
+    at temperature 0, or more often than `max_n`, or is not the one that the call names.
 
     Args:
         request: The request.
         cost_model: Knows the pool, and how many tokens a prompt is to each model.
+        model: Pool name of the only model allowed for this call.
         max_n: Largest n allowed for this call.
     """
     excluded: dict[Arm, str] = {}
     for member in cost_model.pool.models:
-        why_never = _model_cannot(request, member, cost_model)
+        if model in (None, member.name):
+            why_never = _model_cannot(request, member, cost_model)
+        else:
+            why_never = f"the call names {model}"
         greedy = settings(request, member).get("temperature") == 0
         for arm in cost_model.pool.arms:
             if arm.model != member.name:

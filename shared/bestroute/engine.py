@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from bestroute import artifact
 from bestroute._litellm import load_litellm
@@ -16,9 +17,12 @@ from bestroute.calibration import CalibrationTable
 from bestroute.constraints import settings
 from bestroute.cost import CostModel
 from bestroute.errors import ConfigError
+from bestroute.events import Decided, Event
 from bestroute.loop import Loop
+from bestroute.options import Asked, Messages, Options, read
 from bestroute.plan import Plan, check_router, plan
 from bestroute.policy import Cascade, Decision, Policy
+from bestroute.policy.named import Named, named_arm
 from bestroute.pool import ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
@@ -28,8 +32,6 @@ from bestroute.routers.base import Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 from bestroute.target import KNOBS, OnUncertified, Target
-
-Messages = str | Sequence[Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -193,116 +195,45 @@ class BestRoute:
         if self.router is not None:
             await asyncio.to_thread(self.router.predict, ["warm-up"])
 
-    def route(
-        self,
-        messages: Messages,
-        *,
-        threshold: float | None = None,
-        max_drop: float | None = None,
-        target_cost: float | None = None,
-        confidence: float = 0.95,
-        on_uncertified: OnUncertified = "raise",
-        max_n: int | None = None,
-        query_text: str | None = None,
-        **params: Any,
-    ) -> Decision:
+    def route(self, messages: Messages, **options: Unpack[Options]) -> Decision:
         """Decide only; no model is called.
 
         Args:
             messages: OpenAI-format messages, or the text of one user message.
-            threshold: For this call, instead of the engine's policy; or, one of them,
-            max_drop: the largest relative quality drop that is promised, or
-            target_cost: $ for 1,000 queries (see `BestRoute`).
-            confidence: Of `max_drop`.
-            on_uncertified: Whether a `max_drop` that is not certified raises, or asks the
-                reference.
-            max_n: Largest n for this call.
-            query_text: What the router reads, instead of the last user message.
-            **params: OpenAI parameters of the request (tools, response_format ...).
+            **options: See `Options`.
 
         Raises:
-            ConfigError: The knobs contradict each other, or cannot be had.
+            ConfigError: Options contradict each other, or cannot be had.
             RequestError: The request is malformed.
             NoEligibleArmError: No arm can serve it.
         """
-        request = Request.build(messages, params, query_text=query_text)
-        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
-        return self._plan(request, self.policy_at(target), max_n).decision
+        asked = read(messages, options)
+        return self._plan(asked, self._policy_of(asked)).decision
 
-    async def acomplete(
-        self,
-        messages: Messages,
-        *,
-        threshold: float | None = None,
-        max_drop: float | None = None,
-        target_cost: float | None = None,
-        confidence: float = 0.95,
-        on_uncertified: OnUncertified = "raise",
-        max_n: int | None = None,
-        query_text: str | None = None,
-        **params: Any,
-    ) -> RoutedResponse:
-        """Route, sample, select; the arguments are those of `route`.
+    async def aevents(
+        self, messages: Messages, *, streaming: bool = False, **options: Unpack[Options]
+    ) -> AsyncGenerator[Event | RoutedResponse, None]:
+        """All that happens to a request, as it happens; at last the `RoutedResponse`.
+
+        `acomplete` and `astream` are this, less what only an observer wants. The next step is
+        taken when the next event is asked for: a caller may wait before a draw.
+
+        Args:
+            messages: OpenAI-format messages, or the text of one user message.
+            streaming: Whether pieces of the answer come as `Delta`.
+            **options: See `Options`.
 
         Raises:
+            ConfigError: Options contradict each other, or cannot be had.
             RequestError: The request is malformed, or no arm can serve it.
             SamplingError: No model gave a response; it carries all causes and calls.
         """
-        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
-        loop = await self._loop(messages, target, max_n, query_text, params)
-        async with aclosing(loop.run(streaming=False)) as items:
-            async for item in items:
-                if isinstance(item, RoutedResponse):
-                    return item
-        raise AssertionError("the loop ends with a response or an error")
-
-    async def astream(
-        self,
-        messages: Messages,
-        *,
-        threshold: float | None = None,
-        max_drop: float | None = None,
-        target_cost: float | None = None,
-        confidence: float = 0.95,
-        on_uncertified: OnUncertified = "raise",
-        max_n: int | None = None,
-        query_text: str | None = None,
-        **params: Any,
-    ) -> AsyncGenerator[Delta | RoutedResponse, None]:
-        """Stream: pieces as `Delta`, at last the `RoutedResponse`.
-
-        One sample streams as it comes; of several, the selected one comes in one piece.
-        Arguments and errors are those of `acomplete`.
-        """
-        target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
-        loop = await self._loop(messages, target, max_n, query_text, params)
-        async with aclosing(loop.run(streaming=True)) as items:
-            async for item in items:
-                yield item
-
-    def complete(self, messages: Messages, **options: Any) -> RoutedResponse:
-        """`acomplete` for sync callers; also works inside a running event loop."""
-        return run_sync(self.acomplete(messages, **options))
-
-    def stream(
-        self, messages: Messages, **options: Any
-    ) -> Generator[Delta | RoutedResponse, None, None]:
-        """`astream` for sync callers; also works inside a running event loop."""
-        return iterate_sync(self.astream(messages, **options))
-
-    async def _loop(
-        self,
-        messages: Messages,
-        target: Target,
-        max_n: int | None,
-        query_text: str | None,
-        params: Mapping[str, Any],
-    ) -> Loop:
-        request = Request.build(messages, params, query_text=query_text)
-        policy = self.policy_at(target)
-        state, first, decision = await asyncio.to_thread(self._plan, request, policy, max_n)
-        return Loop(
-            request,
+        asked = read(messages, options, streaming=streaming)
+        policy = self._policy_of(asked)
+        state, first, decision = await asyncio.to_thread(self._plan, asked, policy)
+        yield Decided(decision)
+        loop = Loop(
+            asked.request,
             state,
             first,
             decision,
@@ -311,16 +242,68 @@ class BestRoute:
             sampler=self.sampler,
             selector=self._selector,
         )
+        async with aclosing(loop.run(streaming=streaming)) as events:
+            async for event in events:
+                yield event
 
-    def _plan(self, request: Request, policy: Policy, max_n: int | None) -> Plan:
-        self._warn_of_other_sampling(request)
+    async def acomplete(self, messages: Messages, **options: Unpack[Options]) -> RoutedResponse:
+        """Route, sample, select; arguments and errors are those of `aevents`."""
+        async with aclosing(self.aevents(messages, **options)) as events:
+            async for event in events:
+                if isinstance(event, RoutedResponse):
+                    return event
+        raise AssertionError("the loop ends with a response or an error")
+
+    async def astream(
+        self, messages: Messages, **options: Unpack[Options]
+    ) -> AsyncGenerator[Delta | RoutedResponse, None]:
+        """Stream: pieces as `Delta`, at last the `RoutedResponse`.
+
+        One sample streams as it comes; of several, the selected one comes in one piece.
+        Arguments and errors are those of `aevents`.
+        """
+        async with aclosing(self.aevents(messages, streaming=True, **options)) as events:
+            async for event in events:
+                if isinstance(event, Delta | RoutedResponse):
+                    yield event
+
+    def complete(self, messages: Messages, **options: Unpack[Options]) -> RoutedResponse:
+        """`acomplete` for sync callers; also works inside a running event loop."""
+        return run_sync(self.acomplete(messages, **options))
+
+    def stream(
+        self, messages: Messages, **options: Unpack[Options]
+    ) -> Generator[Delta | RoutedResponse, None, None]:
+        """`astream` for sync callers; also works inside a running event loop."""
+        return iterate_sync(self.astream(messages, **options))
+
+    def events(
+        self, messages: Messages, *, streaming: bool = False, **options: Unpack[Options]
+    ) -> Generator[Event | RoutedResponse, None, None]:
+        """`aevents` for sync callers; also works inside a running event loop."""
+        return iterate_sync(self.aevents(messages, streaming=streaming, **options))
+
+    def _policy_of(self, asked: Asked) -> Policy:
+        if asked.limits.model is None:
+            return self.policy_at(asked.target)
+        if asked.target.given:
+            raise ConfigError(
+                f"a call that names a model is not routed: leave out model=, or {', '.join(KNOBS)}"
+            )
+        return Named(named_arm(self.pool, asked.limits.model))
+
+    def _plan(self, asked: Asked, policy: Policy) -> Plan:
+        self._warn_of_other_sampling(asked.request)
+        limits = asked.limits
+        if isinstance(policy, Named):
+            limits = replace(limits, model=policy.arm.model)
         return plan(
-            request,
+            asked.request,
             policy,
             pool=self.pool,
             router=self.router,
             cost_model=self.cost_model,
-            max_n=max_n,
+            limits=limits,
         )
 
     def _warn_of_other_sampling(self, request: Request) -> None:

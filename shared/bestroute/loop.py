@@ -8,6 +8,7 @@ from contextlib import aclosing
 from bestroute._routed import drawn_so_far
 from bestroute._tasks import together
 from bestroute.errors import BestRouteError, SamplingError
+from bestroute.events import Drawing, Drew, Event, Selected
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
 from bestroute.query import Request
@@ -56,9 +57,11 @@ class Loop:
         self._failures: list[Exception] = []
         self._steps: list[str] = []
         self._degraded: list[str] = []
+        self._draws = 0
+        self._winner: Sample | None = None
 
-    async def run(self, *, streaming: bool) -> AsyncGenerator[Delta | RoutedResponse, None]:
-        """Pieces of the answer while they come (only if `streaming`), at last the response.
+    async def run(self, *, streaming: bool) -> AsyncGenerator[Event | RoutedResponse, None]:
+        """What happens, pieces of the answer too (only if `streaming`), at last the response.
 
         A single sample that is sure to be accepted streams as it comes; otherwise all samples
         are drawn, one is selected, and its text comes in one piece: losers never show.
@@ -67,51 +70,49 @@ class Loop:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         move: Sequence[Draw] | Accept = self._first
-        while True:
-            if isinstance(move, Accept):
-                winner = await self._select(move)
-                if winner is not None:
-                    break
-            elif streaming and len(move) == 1 and move[0].n == 1 and move[0].final:
-                async with aclosing(self._stream(move[0])) as deltas:
-                    async for delta in deltas:
-                        yield delta
-                if self.state.samples.get(move[0].model):
-                    yield self._response(await self._streamed())
-                    return
-            else:
-                await self._draw(move)
-            move = self._policy.next(self.state)
-        if streaming:
-            yield _whole(winner)
-        yield self._response(winner)
+        while self._winner is None:
+            async with aclosing(self._step(move, streaming=streaming)) as events:
+                async for event in events:
+                    yield event
+            if self._winner is None:
+                move = self._policy.next(self.state)
+        yield self._response(self._winner)
 
-    async def _select(self, move: Accept) -> Sample | None:
-        """The winner of the accepted samples; `None` if there were some and none is valid."""
+    def _step(
+        self, move: Sequence[Draw] | Accept, *, streaming: bool
+    ) -> AsyncGenerator[Event, None]:
+        if isinstance(move, Accept):
+            return self._accept(move, streaming=streaming)
+        if streaming and len(move) == 1 and move[0].n == 1 and move[0].final:
+            return self._stream(move[0])
+        return self._draw(move)
+
+    async def _accept(self, move: Accept, *, streaming: bool) -> AsyncGenerator[Event, None]:
+        """Select the winner of the accepted samples; if none is valid, their models failed."""
         candidates = [
             sample
             for model, drawn in self.state.samples.items()
             for sample in drawn
             if move.model in (None, model)
         ]
-        if not candidates:
-            return self._last_resort()
-        self._steps.append(f"accept: {move.reason}")
-        selection = await self._selector.select(
-            self.request.query, candidates, params=self.request.params
-        )
-        self._note(candidates, selection)
-        if selection.winner is None:
-            self._reject(candidates)
-            return None
-        return selection.samples[selection.winner]
+        if candidates:
+            self._steps.append(f"accept: {move.reason}")
+            selected = await self._look_at(candidates)
+            yield selected
+            if selected.winner is None:
+                self._reject(candidates)
+                return
+            self._winner = selected.samples[selected.winner]
+        else:
+            self._winner = self._last_resort()
+        if streaming:
+            yield _whole(self._winner)
 
-    async def _streamed(self) -> Sample:
-        """The sample that was streamed, for better or worse: the caller has seen it."""
-        sample = self._samples[-1]
+    async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
         query, params = self.request.query, self.request.params
-        self._note([sample], await self._selector.select(query, [sample], params=params))
-        return self._samples[-1]
+        selection = await self._selector.select(query, candidates, params=params)
+        self._note(candidates, selection)
+        return Selected(selection.samples, selection.winner, selection.invalid, selection.calls)
 
     def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
         """Keep the scores, what the reward model cost, and what went wrong."""
@@ -130,21 +131,29 @@ class Loop:
             self.state.agreement.pop(model, None)
             self.state.failed.add(model)
 
-    async def _draw(self, draws: Sequence[Draw]) -> None:
+    async def _draw(self, draws: Sequence[Draw]) -> AsyncGenerator[Event, None]:
         """Draw side by side, and show the policy what came."""
-        self._steps += [_step(draw) for draw in draws]
+        begun = [self._begin(draw) for draw in draws]
+        for event in begun:
+            yield event
         drawn = await together(self._one(draw) for draw in draws)
-        for draw, brought in zip(draws, drawn, strict=True):
-            self._take(draw, brought)
+        for draw, event, brought in zip(draws, begun, drawn, strict=True):
+            yield self._take(draw, brought, event)
+
+    def _begin(self, draw: Draw) -> Drawing:
+        self._steps.append(f"draw {draw.n} of {draw.model}: {draw.reason}")
+        self._draws += 1
+        return Drawing(self._draws - 1, draw.model, draw.n, draw.reason)
 
     async def _one(self, draw: Draw) -> Drawn:
         drawn_so_far.set(self._recorded)  # in this task's own context
         start = sum(call.requested for call in self._calls if call.model == draw.model)
         return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
 
-    async def _stream(self, draw: Draw) -> AsyncGenerator[Delta, None]:
+    async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
         """Stream one sample; a failure before its first piece is a failed draw."""
-        self._steps.append(_step(draw))
+        drawing = self._begin(draw)
+        yield drawing
         brought = Drawn()
         begun = False
         try:
@@ -157,9 +166,12 @@ class Loop:
         except Exception as error:
             brought.failures.append(error)
             if begun:
-                self._take(draw, brought)
+                self._take(draw, brought, drawing)
                 raise self._error(f"{draw.model} broke off while it was streaming") from error
-        self._take(draw, brought)
+        yield self._take(draw, brought, drawing)
+        if brought.samples:  # accepted for better or worse: the caller has seen it
+            yield await self._look_at(brought.samples[-1:])
+            self._winner = self._samples[-1]
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
         """What the sampler streams; each step of it knows which routed request it belongs to."""
@@ -175,21 +187,25 @@ class Loop:
                     drawn_so_far.reset(token)
                 yield piece
 
-    def _take(self, draw: Draw, brought: Drawn) -> None:
+    def _take(self, draw: Draw, brought: Drawn, drawing: Drawing) -> Drew:
+        """Show the policy what a draw brought."""
+        samples, calls = tuple(brought.samples), tuple(brought.calls)
+        drew = Drew(drawing.index, draw.model, draw.n, samples, calls)
         state, model = self.state, draw.model
         self._samples += brought.samples
         self._calls += brought.calls
         self._failures += brought.failures
-        state.spent = total_cost(self._calls) or 0.0
+        state.pay(total_cost(self._calls) or 0.0)
         if len(brought.samples) < draw.n:
             self._degraded.append(f"{len(brought.samples)} of {draw.n} samples of {model} came")
         if not brought.samples:
             state.failed.add(model)
-            return
+            return drew
         seen = state.samples.setdefault(model, [])
         seen += brought.samples
         if len(seen) > 1:
             state.agreement[model] = agreement([sample_text(sample) for sample in seen])
+        return drew
 
     def _last_resort(self) -> Sample:
         """All valid ways are exhausted: an invalid sample that was paid for, or an error."""
@@ -220,7 +236,3 @@ class Loop:
 def _whole(winner: Sample) -> Delta:
     calls = [{"index": index, **call} for index, call in enumerate(winner.tool_calls)]
     return Delta(text=winner.text, tool_calls=tuple(calls))
-
-
-def _step(draw: Draw) -> str:
-    return f"draw {draw.n} of {draw.model}: {draw.reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bestroute.constraints import excluded_arms
@@ -13,10 +13,13 @@ from bestroute.errors import (
     PoolMismatchError,
     RouterNotTrained,
 )
+from bestroute.options import Limits
 from bestroute.policy import Accept, Decision, Draw, Policy, State
 from bestroute.pool import Arm, ModelPool
 from bestroute.query import Request
 from bestroute.routers.base import Floats, Router
+
+_NO_LIMITS = Limits()
 
 
 class Plan(NamedTuple):
@@ -34,7 +37,7 @@ def plan(
     pool: ModelPool,
     router: Router | None,
     cost_model: CostModel,
-    max_n: int | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> Plan:
     """Ask the router, then the policy; no model is called.
 
@@ -44,20 +47,24 @@ def plan(
         pool: What there is to choose from.
         router: Predicts match probabilities, where the policy needs them.
         cost_model: Estimates costs.
-        max_n: Largest n.
+        limits: What this call rules out; its model is a pool name.
 
     Raises:
         NoEligibleArmError: No arm of the pool can serve the request.
     """
-    excluded = excluded_arms(request, cost_model, max_n=max_n)
-    arms = tuple(arm for arm in pool.arms if arm not in excluded)
-    if not arms:
-        reasons = "; ".join(sorted(set(excluded.values())))
-        raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
+    excluded = excluded_arms(request, cost_model, model=limits.model, max_n=limits.max_n)
+    arms = _left(pool, excluded)
     asked = router if policy.needs_router else None
     match, lengths, quality = _predict(request, asked, arms)
-    costs = {arm: _cost(arm, request, cost_model, lengths.get(arm)) for arm in pool.arms}
+    costs = {
+        arm: _cost(arm, request, cost_model, lengths.get(arm), limits.cached_tokens)
+        for arm in pool.arms
+    }
+    if limits.max_cost is not None:
+        excluded |= _too_dear(arms, costs, limits.max_cost)
+        arms = _left(pool, excluded)
     state = State(
+        max_cost=limits.max_cost,
         arms=arms,
         reference=pool.reference_arm,
         costs=costs,
@@ -103,9 +110,37 @@ def _predict(
     return first(prediction.match), first(prediction.output_tokens), first(prediction.quality)
 
 
-def _cost(arm: Arm, request: Request, cost_model: CostModel, output_tokens: float | None) -> float:
+def _left(pool: ModelPool, excluded: Mapping[Arm, str]) -> tuple[Arm, ...]:
+    """The arms that can serve the request."""
+    if arms := tuple(arm for arm in pool.arms if arm not in excluded):
+        return arms
+    reasons = "; ".join(sorted(set(excluded.values())))
+    raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
+
+
+def _too_dear(arms: Sequence[Arm], costs: Mapping[Arm, float], max_cost: float) -> dict[Arm, str]:
+    """The arms that are not sure to cost at most so much, and why."""
+    return {
+        arm: f"{arm.model} has no price, and max_cost is given"
+        if costs[arm] != costs[arm]
+        else f"{arm} costs about ${costs[arm]:.3g}, more than max_cost (${max_cost:.3g})"
+        for arm in arms
+        if not costs[arm] <= max_cost
+    }
+
+
+def _cost(
+    arm: Arm,
+    request: Request,
+    cost_model: CostModel,
+    output_tokens: float | None,
+    cached_tokens: Mapping[str, int],
+) -> float:
+    cached = cached_tokens.get(arm.model, 0)
     try:
-        return cost_model.estimate(arm, request.prompt, output_tokens=output_tokens)
+        return cost_model.estimate(
+            arm, request.prompt, output_tokens=output_tokens, cached_tokens=cached
+        )
     except MissingPriceError:
         return float("nan")  # only a policy that needs no prices gets this far
 

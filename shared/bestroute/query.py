@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -32,6 +33,8 @@ class Request(BaseModel):
         params: Call parameters in OpenAI's names (tools, tool_choice, response_format,
             temperature, max_tokens, stop, seed ...). They win over the pool's own.
         query_text: What the router reads, where the caller knows better than the messages.
+        query_turns: How many of the last user turns the router reads.
+        query_pattern: Regular expression that finds the query in them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +42,8 @@ class Request(BaseModel):
     messages: tuple[dict[str, Any], ...]
     params: dict[str, Any] = Field(default_factory=dict)
     query_text: str | None = None
+    query_turns: int = Field(default=1, ge=1)
+    query_pattern: re.Pattern[str] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Request:
@@ -72,10 +77,14 @@ class Request(BaseModel):
         cls,
         messages: str | Sequence[Mapping[str, Any]],
         params: Mapping[str, Any] | None = None,
-        *,
-        query_text: str | None = None,
+        **reading: Any,
     ) -> Request:
         """Check a request; a plain string is one user message.
+
+        Args:
+            messages: Chat messages, or the text of one user message.
+            params: Call parameters.
+            **reading: `query_text`, `query_turns`, `query_pattern`.
 
         Raises:
             RequestError: Empty messages, an unknown role, or a parameter that is not the
@@ -85,12 +94,9 @@ class Request(BaseModel):
         given = {key: value for key, value in (params or {}).items() if value is not None}
         try:
             copies = tuple(dict(message) for message in chat)
-            return cls(messages=copies, params=given, query_text=query_text)
+            return cls(messages=copies, params=given, **reading)
         except ValidationError as error:
-            reasons = "; ".join(
-                item["msg"].removeprefix("Value error, ") for item in error.errors()
-            )
-            raise RequestError(reasons) from error
+            raise RequestError("; ".join(map(_reason, error.errors()))) from error
         except (TypeError, ValueError) as error:
             raise RequestError(
                 "messages must be a string or a list of {'role': ..., 'content': ...}"
@@ -101,10 +107,11 @@ class Request(BaseModel):
         """The text that the router reads: by default the last user turn, else all text."""
         if self.query_text is not None:
             return self.query_text
-        for message in reversed(self.messages):
-            if message["role"] == "user" and (text := message_text(message)).strip():
-                return text
-        return self.prompt
+        texts = [message_text(each) for each in self.messages if each["role"] == "user"]
+        turns = [text for text in texts if text.strip()][-self.query_turns :]
+        read = "\n".join(turns) or self.prompt
+        found = self.query_pattern.search(read) if self.query_pattern else None
+        return (found[min(found.re.groups, 1)] or read) if found else read
 
     @cached_property
     def prompt(self) -> str:
@@ -125,6 +132,11 @@ class Request(BaseModel):
         if kind and not (isinstance(kind, Mapping) and kind.get("type") == "text"):
             needs.add("response_format")
         return frozenset(needs)
+
+
+def _reason(item: Any) -> str:
+    field = "".join(f"{part}: " for part in item["loc"] if part in ("query_turns", "query_pattern"))
+    return field + str(item["msg"]).removeprefix("Value error, ")
 
 
 def message_text(message: Mapping[str, Any]) -> str:

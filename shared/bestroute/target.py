@@ -100,7 +100,10 @@ ASKED = tuple(field.name for field in fields(Target))
 
 
 def override(defaults: Mapping[str, Any], call: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a call over defaults: any knob of the call replaces whichever is the default."""
-    turned = any(call.get(name) is not None for name in KNOBS)
+    """Options of a call over defaults: any knob of the call replaces whichever is the default.
+
+    So does a model that the call names: it is not routed.
+    """
+    turned = any(call.get(name) is not None for name in (*KNOBS, "model"))
     kept = {k: v for k, v in defaults.items() if not (turned and k in KNOBS)}
     return {**kept, **call}

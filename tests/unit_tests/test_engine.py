@@ -187,7 +187,7 @@ def test_no_arm_left_is_one_clear_error(chat_server: ChatServer) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     with pytest.raises(NoEligibleArmError, match="small does not support vision"):
         routed(chat_server).route([{"role": "user", "content": [image]}])
-    with pytest.raises(NoEligibleArmError, match="limited to 0"):
+    with pytest.raises(ConfigError, match="max_n is 0"):
         BestRoute(pool(chat_server)).route("hi", max_n=0)
 
 

@@ -3,6 +3,7 @@
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.policy.cascade import Cascade
 from bestroute.policy.fixed import FixedArm, RandomMix
+from bestroute.policy.named import Named
 from bestroute.policy.oneshot import OneShot
 from bestroute.policy.utility import Utility
 
@@ -12,6 +13,7 @@ __all__ = [
     "Decision",
     "Draw",
     "FixedArm",
+    "Named",
     "OneShot",
     "Policy",
     "RandomMix",

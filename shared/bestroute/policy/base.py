@@ -90,6 +90,7 @@ class State:
         agreement: Highest share of samples that agree, by model.
         failed: Models whose last draw brought nothing.
         spent: $ paid so far.
+        max_cost: $ that the request may cost; arms that would exceed it leave `arms`.
     """
 
     arms: tuple[Arm, ...]
@@ -102,6 +103,14 @@ class State:
     agreement: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     spent: float = 0.0
+    max_cost: float | None = None
+
+    def pay(self, spent: float) -> None:
+        """So much has been paid in all: what can no longer be afforded is out."""
+        self.spent = spent
+        if self.max_cost is not None:
+            left = self.max_cost - spent
+            self.arms = tuple(arm for arm in self.arms if self.costs[arm] <= left)
 
 
 @runtime_checkable

@@ -53,7 +53,7 @@ class Cascade:
         if cheap is None and (arm := self._any(state)) is not None:
             why = self._why(state) + f"{reference} cannot answer, {arm.model} perhaps can"
             return (Draw(model=arm.model, n=arm.n, reason=why, final=True),)
-        return Accept(model=cheap, reason=self._why(state) + "the reference gave no answer")
+        return Accept(model=cheap, reason=self._why(state) + "the reference cannot answer")
 
     def _cheapest(self, state: State) -> Arm | None:
         """Of the models with arms of n >= 2, the cheapest, at the most samples up to n."""

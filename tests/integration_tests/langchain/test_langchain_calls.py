@@ -69,7 +69,7 @@ async def test_an_answer_by_every_door(door: str, pool: Any, chat_server: ChatSe
     assert message.usage_metadata == TOTAL  # all three samples
     metadata = message.response_metadata
     assert metadata["model_name"] == "openai/small"
-    assert metadata["model_provider"] == "bestroute"
+    assert metadata["model_provider"] == "openai"
     assert metadata["finish_reason"] == "stop"
     assert metadata["bestroute"]["arm"] == "openai/small:3"
     assert metadata["bestroute"]["cost"] == pytest.approx(14 * 0.1 / 1e6)

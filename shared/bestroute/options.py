@@ -1,0 +1,141 @@
+"""The options of a routed call: the router's knobs, and the parameters of the model called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypedDict
+
+from bestroute.errors import ConfigError
+from bestroute.query import Request
+from bestroute.target import ASKED, OnUncertified, Target
+
+Messages = str | Sequence[Mapping[str, Any]]
+
+LIMITS = ("model", "max_n", "max_cost", "cached_tokens")
+READING = ("query_text", "query_turns", "query_pattern")
+
+
+class Options(TypedDict, total=False):
+    """What a call may say beside its messages; `None` is as good as left out.
+
+    Attributes:
+        threshold: Smallest match probability that qualifies an arm, instead of the engine's
+            policy; or, one of them,
+        max_drop: the largest relative quality drop that is promised, or
+        target_cost: $ for 1,000 queries, as measured in calibration.
+        confidence: Of `max_drop`, by default 0.95.
+        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or asks
+            the reference.
+        model: Name or LiteLLM id of a member of the pool (one sample of it), or an arm
+            `name:n`: it answers without routing, and no other model stands in.
+        max_n: Largest number of samples of one model.
+        streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
+            of several the best comes in one piece.
+        max_cost: $ that this request may cost by estimate, escalation included.
+        cached_tokens: By model, how many tokens of the prompt its provider still holds in its
+            prompt cache: they are estimated at the cached price.
+        query_text: What the router reads, where the caller knows better than the messages.
+        query_turns: How many of the last user turns the router reads, by default one.
+        query_pattern: Regular expression that finds the query in those turns: its first group,
+            or all that it matches, is what the router reads; without a match, all of them.
+        temperature, top_p, max_tokens, max_completion_tokens, stop, seed, timeout, tools,
+            tool_choice, parallel_tool_calls, response_format, presence_penalty,
+            frequency_penalty, logit_bias, logprobs, top_logprobs, reasoning_effort, user,
+            metadata, extra_headers, extra_body: OpenAI's parameters in LiteLLM's names; any
+            other that LiteLLM knows is taken as well. They win over the pool's own.
+    """
+
+    threshold: float | None
+    max_drop: float | None
+    target_cost: float | None
+    confidence: float | None
+    on_uncertified: OnUncertified | None
+    model: str | None
+    max_n: int | None
+    streaming_max_n: int | None
+    max_cost: float | None
+    cached_tokens: Mapping[str, int] | None
+    query_text: str | None
+    query_turns: int | None
+    query_pattern: str | None
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    timeout: float | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    response_format: Any
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    reasoning_effort: str | None
+    user: str | None
+    metadata: Mapping[str, Any] | None
+    extra_headers: Mapping[str, str] | None
+    extra_body: Any
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a call rules out, and what it knows about the providers' caches; see `Options`.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    model: str | None = None
+    max_n: int | None = None
+    max_cost: float | None = None
+    cached_tokens: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.max_n is not None and self.max_n < 1:
+            raise ConfigError(f"max_n is {self.max_n}; expected at least 1")
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise ConfigError(f"max_cost is {self.max_cost}; expected $ for one request")
+        for model, tokens in self.cached_tokens.items():
+            if tokens < 0:
+                raise ConfigError(f"cached_tokens of {model!r} is {tokens}; expected 0 or more")
+
+
+class Asked(NamedTuple):
+    """A call, read: the request, what is asked of the router, and what limits it."""
+
+    request: Request
+    target: Target
+    limits: Limits
+
+
+def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = False) -> Asked:
+    """Sort a call's options by whom they are for.
+
+    Args:
+        messages: OpenAI-format messages, or the text of one user message.
+        options: See `Options`.
+        streaming: Whether the answer is streamed.
+
+    Raises:
+        RequestError: The request is malformed.
+        ConfigError: Options contradict each other, or are out of range.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    target = Target(**_taken(given, ASKED))
+    most_when_streaming = given.pop("streaming_max_n", None)
+    limits = _taken(given, LIMITS)
+    if streaming and most_when_streaming is not None:
+        limits["max_n"] = min(most_when_streaming, limits.get("max_n", most_when_streaming))
+    reading = _taken(given, READING)
+    return Asked(Request.build(messages, given, **reading), target, Limits(**limits))
+
+
+def _taken(given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: given.pop(name) for name in names if name in given}
