@@ -104,3 +104,39 @@ def test_tools_and_tool_calls_are_billed_as_prompt() -> None:
 )
 def test_needs_of_a_request(content: Any, params: dict[str, Any], needs: set[str]) -> None:
     assert Request.build([user(content)], params).needs == needs
+
+
+CHAT = [user("Who was Ada?"), {"role": "assistant", "content": "A mathematician."}, user("When?")]
+STUFFED = "Use the context.\nContext: Ada was born in 1815.\nQuestion: When was she born?\nAnswer:"
+
+
+@pytest.mark.parametrize(
+    ("turns", "read"), [(1, "When?"), (2, "Who was Ada?\nWhen?"), (9, "Who was Ada?\nWhen?")]
+)
+def test_the_router_may_read_several_turns(turns: int, read: str) -> None:
+    assert Request.build(CHAT, query_turns=turns).query == read
+
+
+@pytest.mark.parametrize(
+    ("pattern", "read"),
+    [
+        ("Question: (.*)", "When was she born?"),
+        ("(?s)Question: .*", "Question: When was she born?\nAnswer:"),
+        ("Frage: (.*)", STUFFED),
+        ("Question:( *)When", " "),
+        ("(Nobody)?", STUFFED),
+    ],
+)
+def test_a_pattern_finds_the_question_in_a_stuffed_prompt(pattern: str, read: str) -> None:
+    request = Request.build(STUFFED, query_pattern=pattern)
+    assert request.query == read
+    assert request.prompt == STUFFED  # which is billed all the same
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [({"query_turns": 0}, "query_turns: "), ({"query_pattern": "("}, "query_pattern: ")],
+)
+def test_what_cannot_be_read_by_is_named(reading: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Request.build("hi", **reading)
