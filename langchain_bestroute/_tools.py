@@ -1,4 +1,4 @@
-"""Tools and tool choices of LangChain in OpenAI format."""
+"""Tools, tool choices and schemas of LangChain in OpenAI format."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.function_calling import (
+    convert_to_openai_function,
+    convert_to_openai_tool,
+)
 
 from bestroute.errors import ConfigError
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 ToolChoice = str | bool | Mapping[str, Any] | None
+Schema = dict[str, Any] | type
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
@@ -29,10 +33,34 @@ def tool_params(
     Raises:
         ConfigError: The choice is not among the tools.
     """
-    offered = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-    names = [str(tool.get("function", {}).get("name")) for tool in offered]
+    offered = [_tool(tool, strict) for tool in tools]
+    names = [str(tool["function"]["name"]) for tool in offered if "function" in tool]
     chosen = _choice(choice, names)
     return {"tools": offered, **({} if chosen is None else {"tool_choice": chosen})}
+
+
+def tool_name(schema: Schema) -> str:
+    """The name of the tool that a schema is sent as."""
+    return str(_tool(schema, None)["function"]["name"])
+
+
+def response_format(schema: Schema, *, strict: bool | None = None) -> dict[str, Any]:
+    """OpenAI's `response_format` that demands an answer of the schema.
+
+    Args:
+        schema: Pydantic class, TypedDict, JSON schema, or function or tool in OpenAI's form.
+        strict: Whether the answer must follow the schema exactly.
+    """
+    function = dict(_tool(schema, strict)["function"])
+    wanted = function.pop("parameters", {"type": "object", "properties": {}})
+    return {"type": "json_schema", "json_schema": {**function, "schema": wanted}}
+
+
+def _tool(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
+    if strict is None or not (isinstance(tool, dict) and "function" in tool):
+        return convert_to_openai_tool(tool, strict=strict)
+    # LangChain takes OpenAI's own form as it is, without `strict`.
+    return {**tool, "function": convert_to_openai_function(tool["function"], strict=strict)}
 
 
 def _choice(choice: ToolChoice, names: Sequence[str]) -> str | dict[str, Any] | None:

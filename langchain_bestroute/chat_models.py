@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Generator,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field
 
 from bestroute import BestRoute, RoutedResponse
@@ -32,7 +23,8 @@ from bestroute.source import Source
 from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._messages import to_openai
-from langchain_bestroute._tools import ToolChoice, ToolLike, tool_params
+from langchain_bestroute._serialization import register
+from langchain_bestroute._structured import ToolCallingModel
 from langchain_bestroute._tracing import AsyncTrace, Trace
 
 _PARAMS = (
@@ -48,7 +40,7 @@ _PARAMS = (
 )
 
 
-class ChatBestRoute(BaseChatModel):
+class ChatBestRoute(ToolCallingModel):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call (or of `bind`) are those of `bestroute.options.Options`: OpenAI's
@@ -226,27 +218,6 @@ class ChatBestRoute(BaseChatModel):
         params.setdefault("ls_model_name", self._model_name)
         return params
 
-    def bind_tools(
-        self,
-        tools: Sequence[ToolLike],
-        *,
-        tool_choice: ToolChoice = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools with every call.
-
-        Args:
-            tools: Tools in any form that LangChain knows.
-            tool_choice: auto, none, required (or any, or True), a tool's name, or OpenAI's form.
-            strict: Whether arguments must follow the schema exactly.
-            **kwargs: Further parameters to bind.
-
-        Raises:
-            ConfigError: The choice is not among the tools.
-        """
-        return self.bind(**tool_params(tools, tool_choice, strict=strict), **kwargs)
-
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The engine's arguments: the call's own win over the model's."""
         own = {name: getattr(self, name) for name in _PARAMS}
@@ -354,3 +325,6 @@ def _last(items: list[Delta | RoutedResponse]) -> RoutedResponse:
     response = items[-1]
     assert isinstance(response, RoutedResponse)
     return response
+
+
+register(ChatBestRoute)
