@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -23,14 +25,17 @@ from bestroute.source import Source
 from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._messages import to_openai
+from langchain_bestroute._profile import profile
 from langchain_bestroute._serialization import register
-from langchain_bestroute._structured import ToolCallingModel
+from langchain_bestroute._structured import ToolCalling
 from langchain_bestroute._tracing import AsyncTrace, Trace
 
 _PARAMS = (
     "temperature",
     "max_tokens",
     "timeout",
+    "models",
+    "cached_tokens",
     "max_n",
     "streaming_max_n",
     "max_cost",
@@ -40,7 +45,7 @@ _PARAMS = (
 )
 
 
-class ChatBestRoute(ToolCallingModel):
+class ChatBestRoute(ToolCalling, BaseChatModel):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call (or of `bind`) are those of `bestroute.options.Options`: OpenAI's
@@ -69,6 +74,9 @@ class ChatBestRoute(ToolCallingModel):
         confidence: Of `max_drop`, by default 0.95.
         on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
             always asks the reference.
+        models: Names in the pool: requests are routed among these alone.
+        cached_tokens: By model, how many tokens of the prompt its provider still holds in its
+            prompt cache; `BestRouteMiddleware` keeps count.
         max_n: Largest number of samples of one model.
         streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
             of several the best comes in one piece.
@@ -108,6 +116,8 @@ class ChatBestRoute(ToolCallingModel):
     target_cost: float | None = None
     confidence: float | None = None
     on_uncertified: OnUncertified | None = None
+    models: tuple[str, ...] | None = None
+    cached_tokens: dict[str, int] | None = None
     max_n: int | None = Field(default=None, ge=1)
     streaming_max_n: int | None = Field(default=None, ge=1)
     max_cost: float | None = Field(default=None, ge=0)
@@ -176,6 +186,9 @@ class ChatBestRoute(ToolCallingModel):
     def engine(self) -> BestRoute:
         """The engine behind it; after unpickling, built when first asked for."""
         return self.source.engine
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        return profile(self.engine.pool)
 
     @property
     def _llm_type(self) -> str:

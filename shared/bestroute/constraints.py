@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from bestroute import catalog
@@ -20,26 +21,30 @@ def excluded_arms(
     cost_model: CostModel,
     *,
     model: str | None = None,
+    models: Collection[str] | None = None,
     max_n: int | None = None,
 ) -> dict[Arm, str]:
     """The arms that cannot serve the request, and why, in words.
 
     An arm is out when its model cannot hold the prompt and the answer asked for, cannot do what
     the request needs (images, audio, tools, response_format), would be sampled more than once
-    at temperature 0, or more often than `max_n`, or is not the one that the call names.
+    at temperature 0, or more often than `max_n`, or is none of those that the call names.
 
     Args:
         request: The request.
         cost_model: Knows the pool, and how many tokens a prompt is to each model.
-        model: Pool name of the only model allowed for this call.
+        model: Pool name of the model that the call names.
+        models: Pool names of the models among which it is routed.
         max_n: Largest n allowed for this call.
     """
     excluded: dict[Arm, str] = {}
     for member in cost_model.pool.models:
-        if model in (None, member.name):
-            why_never = _model_cannot(request, member, cost_model)
+        if model not in (None, member.name):
+            why_never: str | None = f"the call names {model}"
+        elif models is not None and member.name not in models:
+            why_never = f"the call is for {', '.join(models)} only"
         else:
-            why_never = f"the call names {model}"
+            why_never = _model_cannot(request, member, cost_model)
         greedy = settings(request, member).get("temperature") == 0
         for arm in cost_model.pool.arms:
             if arm.model != member.name:

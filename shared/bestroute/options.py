@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
@@ -13,7 +13,7 @@ from bestroute.target import ASKED, OnUncertified, Target
 
 Messages = str | Sequence[Mapping[str, Any]]
 
-LIMITS = ("model", "max_n", "max_cost", "cached_tokens")
+LIMITS = ("model", "models", "max_n", "max_cost", "cached_tokens")
 READING = ("query_text", "query_turns", "query_pattern")
 
 
@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
             the reference.
         model: Name or LiteLLM id of a member of the pool (one sample of it), or an arm
             `name:n`: it answers without routing, and no other model stands in.
+        models: Names in the pool: the call is routed among these alone.
         max_n: Largest number of samples of one model.
         streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
             of several the best comes in one piece.
@@ -53,6 +54,7 @@ class Options(TypedDict, total=False):
     confidence: float | None
     on_uncertified: OnUncertified | None
     model: str | None
+    models: Collection[str] | None
     max_n: int | None
     streaming_max_n: int | None
     max_cost: float | None
@@ -92,6 +94,7 @@ class Limits:
     """
 
     model: str | None = None
+    models: Collection[str] | None = None
     max_n: int | None = None
     max_cost: float | None = None
     cached_tokens: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))

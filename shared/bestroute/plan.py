@@ -53,9 +53,11 @@ def plan(
         NoEligibleArmError: No arm of the pool can serve the request.
         UnknownModelError: The limits speak of a model that is not in the pool.
     """
-    for name in limits.cached_tokens:
+    for name in (*limits.cached_tokens, *(limits.models or ())):
         pool[name]  # a typo would go unnoticed
-    excluded = excluded_arms(request, cost_model, model=limits.model, max_n=limits.max_n)
+    excluded = excluded_arms(
+        request, cost_model, model=limits.model, models=limits.models, max_n=limits.max_n
+    )
     arms = _left(pool, excluded)
     asked = router if policy.needs_router else None
     match, lengths, quality = _predict(request, asked, arms)

@@ -71,6 +71,14 @@ class RoutedResponse(BaseModel):
         }
 
     @property
+    def prompt_tokens_by_model(self) -> dict[str, int]:
+        """Tokens of the longest prompt that one call sent, model by model."""
+        longest: dict[str, int] = {}
+        for call in self.calls:
+            longest[call.model] = max(call.usage.prompt_tokens, longest.get(call.model, 0))
+        return longest
+
+    @property
     def estimated_savings(self) -> float | None:
         """Estimated $ of asking the reference once, less the real cost.
 
@@ -103,6 +111,7 @@ class RoutedResponse(BaseModel):
             "usage_by_model": {
                 model: usage.model_dump() for model, usage in self.usage_by_model.items()
             },
+            "prompt_tokens_by_model": self.prompt_tokens_by_model,
             "steps": list(self.steps),
             "degraded": list(self.degraded),
         }
