@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.output_parsers import (
-    BaseOutputParser,
-    JsonOutputParser,
-    PydanticOutputParser,
-)
-from langchain_core.output_parsers.openai_tools import (
-    JsonOutputKeyToolsParser,
-    PydanticToolsParser,
-)
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -30,11 +21,14 @@ from langchain_bestroute._tools import (
     tool_params,
 )
 
+if TYPE_CHECKING:
+    from langchain_core.output_parsers import BaseOutputParser
+
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
 
-class ToolCallingModel(BaseChatModel):
-    """A chat model that takes OpenAI's `tools` and `response_format` as keyword arguments."""
+class ToolCalling(Runnable[LanguageModelInput, AIMessage]):
+    """What a chat model inherits that takes OpenAI's `tools` and `response_format`."""
 
     def bind_tools(
         self,
@@ -120,6 +114,13 @@ def _params(schema: Schema, method: Method, strict: bool | None) -> dict[str, An
 
 
 def _parser(schema: Schema, method: Method) -> BaseOutputParser[Any]:
+    # Here, because langchain-core imports its chat models without them.
+    from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+    from langchain_core.output_parsers.openai_tools import (
+        JsonOutputKeyToolsParser,
+        PydanticToolsParser,
+    )
+
     pydantic = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     if method == "function_calling":
         if pydantic:
