@@ -23,6 +23,17 @@ def test_litellm_s_map_fills_in_what_the_pool_leaves_out(model: str) -> None:
     assert catalog.native_n(member(model)) == 128
 
 
+def test_prices_of_cached_prompts_come_from_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    import litellm
+
+    entry = {"input_cost_per_token": 2e-6, "output_cost_per_token": 4e-6}
+    monkeypatch.setitem(litellm.model_cost, "openai/plain", entry)
+    cached = {**entry, "cache_read_input_token_cost": 5e-7}
+    monkeypatch.setitem(litellm.model_cost, "openai/cached", cached)
+    assert catalog.price(member("openai/plain")) == Price(input=2, output=4)
+    assert catalog.price(member("openai/cached")) == Price(input=2, output=4, cached_input=0.5)
+
+
 def test_the_pool_s_word_wins() -> None:
     given: Any = {
         "price": {"input": 1, "output": 2},

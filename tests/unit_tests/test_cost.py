@@ -58,6 +58,33 @@ def test_many_prompts_cost_what_each_costs(lengths: list[int], expected: list[fl
             assert cost == pytest.approx(one)
 
 
+@given(
+    n=st.integers(1, 9),
+    native=st.booleans(),
+    prompt=st.integers(0, 5_000),
+    cached=st.integers(-10, 10_000),
+    price=st.floats(0, 2),
+)
+def test_every_call_reads_what_is_cached_at_its_own_price(
+    n: int, native: bool, prompt: int, cached: int, price: float
+) -> None:
+    prices = {"input": 2, "output": 5, "cached_input": price}
+    model = CostModel(
+        pool(price=prices, native_n=native), {"small": TokenStats(prompt_ratio=1, output_tokens=7)}
+    )
+    read = min(max(cached, 0), prompt)
+    calls = 1 if native else n
+    expected = calls * ((prompt - read) * 2 + read * price) + n * 7 * 5
+    found = model.estimate(Arm("small", n), "x" * prompt, cached_tokens=cached)
+    assert found == pytest.approx(expected / 1e6)
+
+
+def test_without_a_cached_price_a_cache_saves_nothing() -> None:
+    model = CostModel(pool(price={"input": 2, "output": 5}))
+    arm, prompt = Arm("small", 2), "x" * 400
+    assert model.estimate(arm, prompt, cached_tokens=90) == model.estimate(arm, prompt)
+
+
 def test_a_router_s_word_on_the_length_wins() -> None:
     model = CostModel(pool(price={"input": 0, "output": 1}, native_n=True))
     assert model.estimate(Arm("small", 2), "hi", output_tokens=10) == pytest.approx(20e-6)

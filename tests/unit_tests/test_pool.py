@@ -209,3 +209,36 @@ def test_the_fingerprint_follows_what_a_router_depends_on_and_nothing_else() -> 
 
 def test_price_is_dollars_for_a_million_tokens() -> None:
     assert Price(input=3, output=6).cost(1_000_000, 500_000) == pytest.approx(6.0)
+    cheap = Price(input=3, output=6, cached_input=0.5)
+    assert cheap.cost(1_000_000, 500_000, 400_000) == pytest.approx(5.0)
+    assert Price(input=3, output=6).cost(1_000_000, 0, 400_000) == pytest.approx(3.0)
+
+
+class Client:
+    """Answers nothing, and would show its key."""
+
+    def __init__(self) -> None:
+        self.key = "sk-client"
+
+    async def acompletion(self, *, messages: Any, stream: bool = False, **params: Any) -> Any:
+        """Never called."""
+
+    def __repr__(self) -> str:
+        return f"Client({self.key})"
+
+
+def test_a_client_is_kept_by_copies_and_pickles_and_is_in_no_dump() -> None:
+    pool = ModelPool.from_dict({"models": [{**BIG, "client": Client()}]})
+    client = pool.reference.client
+    assert isinstance(client, Client)
+    assert "client" not in pool.model_dump()["models"][0]
+    assert not [text for text in (repr(pool), pool.model_dump_json()) if "sk-client" in text]
+    assert pool.reference.model_copy(update={"name": "x"}).client is client
+    assert isinstance(pickle.loads(pickle.dumps(pool)).reference.client, Client)
+    assert pool.fingerprint == ModelPool.from_dict({"models": [BIG]}).fingerprint
+    assert pool != ModelPool.from_dict({"models": [BIG]})
+
+
+def test_what_cannot_answer_is_no_client() -> None:
+    with pytest.raises(ConfigError, match=r"models\.0\.client: .*ModelClient"):
+        ModelPool.from_dict({"models": [{**BIG, "client": "gpt-4o"}]})

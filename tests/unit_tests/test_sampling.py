@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -364,6 +366,58 @@ async def test_the_price_is_the_pool_s_then_litellm_s_then_unknown(
     assert drawn.calls[0].cost == (cost if cost is None else pytest.approx(cost))
 
 
+def wordy(body: dict[str, Any]) -> Reply:
+    """Choices of 1, 2, 3 ... tokens, as our own counter counts them."""
+    return Reply([" ".join(["w"] * (index + 1)) for index in range(body.get("n", 1))])
+
+
+@pytest.mark.parametrize("prompt_tokens", [2, 9, 100])
+async def test_samples_share_what_their_call_used_and_cost(
+    chat_server: ChatServer, prompt_tokens: int
+) -> None:
+    chat_server.reply = lambda body: replace(
+        wordy(body), usage={"prompt_tokens": prompt_tokens, "completion_tokens": 12}
+    )
+    sampler = Sampler(count_tokens=lambda model, text: len(text.split()))
+    whom = member(chat_server, price={"input": 3, "output": 10})
+    drawn = await sampler.draw(HI, whom, 3)
+    (call,) = drawn.calls
+    samples = drawn.samples
+    assert [sample.completion_tokens for sample in samples] == [2, 4, 6]  # as 1 : 2 : 3
+    prompts = [sample.prompt_tokens for sample in samples]
+    assert sum(prompts) == prompt_tokens and max(prompts) - min(prompts) <= 1
+    costs = [sample.cost or 0.0 for sample in samples]
+    assert sum(costs) == pytest.approx(call.cost)
+    for sample, cost in zip(samples, costs, strict=True):
+        tokens = sample.prompt_tokens * 3 + sample.completion_tokens * 10
+        assert cost == pytest.approx(tokens / 1e6)
+
+
+async def test_the_samples_bear_what_an_empty_choice_cost(chat_server: ChatServer) -> None:
+    chat_server.reply = lambda body: Reply(["a b", "", "c d"])
+    whom = member(chat_server, price={"input": 3, "output": 10})
+    drawn = await Sampler().draw(HI, whom, 3, top_up=False)
+    assert len(drawn.samples) == 2
+    assert sum(sample.prompt_tokens for sample in drawn.samples) == 2
+    assert sum(sample.cost or 0 for sample in drawn.samples) == pytest.approx(drawn.calls[0].cost)
+
+
+@pytest.mark.parametrize(("price", "cost"), [({"input": 0, "output": 0}, 0.0), (None, None)])
+async def test_a_share_of_nothing_and_of_an_unknown_cost(
+    chat_server: ChatServer, price: dict[str, int] | None, cost: float | None
+) -> None:
+    drawn = await Sampler().draw(HI, member(chat_server, price=price), 2)
+    assert [sample.cost for sample in drawn.samples] == [cost, cost]
+
+
+async def test_cached_prompt_tokens_cost_their_own_price(chat_server: ChatServer) -> None:
+    details = {"prompt_tokens_details": {"cached_tokens": 60}}
+    chat_server.reply = Reply("a", usage={"prompt_tokens": 100, "completion_tokens": 5, **details})
+    price = {"input": 2, "output": 10, "cached_input": 0.5}
+    drawn = await Sampler().draw(HI, member(chat_server, price=price), 1)
+    assert drawn.calls[0].cost == pytest.approx((40 * 2 + 60 * 0.5 + 5 * 10) / 1e6)
+
+
 # Streams
 
 
@@ -489,3 +543,122 @@ async def test_an_error_that_the_caller_is_handling_is_not_mistaken_for_ours(
             async for _ in Sampler().stream(HI, member(chat_server), drawn):
                 pass
     assert not isinstance(caught.value, ConfigError)
+
+
+# Members with a client of their own
+
+
+class Client:
+    """Answers from a list: texts and errors, the last one again and again."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    async def acompletion(self, *, messages: Any, stream: bool = False, **params: Any) -> Any:
+        """As LiteLLM's."""
+        from litellm import ModelResponse
+
+        self.asked.append({"messages": messages, "stream": stream, **params})
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if stream:
+            return self._pieces(answer)
+        message = {"role": "assistant", "content": answer}
+        usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+        return ModelResponse(choices=[{"index": 0, "message": message}], usage=usage)
+
+    async def _pieces(self, answer: str) -> AsyncGenerator[Any, None]:
+        from litellm import ModelResponseStream
+        from litellm.types.utils import Usage
+
+        for word in answer.split():
+            yield ModelResponseStream(choices=[{"index": 0, "delta": {"content": word}}])
+        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        yield ModelResponseStream(
+            choices=[end], usage=Usage(prompt_tokens=2, completion_tokens=3, total_tokens=5)
+        )
+
+
+def own(client: Client, **fields: Any) -> PooledModel:
+    """A member whose id no provider of LiteLLM's serves."""
+    return PooledModel(
+        **{"model": "house/m", "name": "m", "max_samples": 8, "client": client, **fields}
+    )
+
+
+async def test_a_client_is_asked_by_parallel_calls_and_priced_by_the_pool() -> None:
+    client = Client("one", "two", "three")
+    params = {"temperature": 0.5, "top_p": 0.9}
+    drawn = await Sampler(timeout=9).draw(
+        Request.build("hi", {"stop": ["x"], "seed": 7}),
+        own(client, params=params, native_n=True, price={"input": 1, "output": 10}),
+        3,
+    )
+    assert [sample.text for sample in drawn.samples] == ["one", "two", "three"]
+    assert [sample.cost for sample in drawn.samples] == [pytest.approx(32e-6)] * 3
+    assert client.asked == [
+        {
+            "messages": [{"role": "user", "content": "hi"}],
+            "stream": False,
+            "timeout": 9,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "stop": ["x"],
+            "seed": seed,
+        }
+        for seed in (7, 8, 9)
+    ]
+
+
+class RefusedError(Exception):
+    """A provider's error in another package's words."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status_code = status
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (RefusedError(429), 3),
+        (RefusedError(503), 3),
+        (TimeoutError("late"), 3),
+        (ConnectionResetError("gone"), 3),
+        (RefusedError(401), 1),
+        (ValueError("no such parameter"), 1),
+    ],
+)
+async def test_a_client_s_passing_failures_are_tried_again(error: Exception, tries: int) -> None:
+    client = Client(error)
+    drawn = await Sampler(retries=2).draw(HI, own(client), 1)
+    assert len(client.asked) == len(drawn.calls) == tries
+    assert drawn.failures == [error]
+    assert str(error) in str(drawn.calls[0].error)
+
+
+async def test_a_failure_for_want_of_a_connection_is_passing() -> None:
+    import httpx
+
+    error = ValueError("could not connect")
+    error.__cause__ = httpx.ConnectError("refused")
+    drawn = await Sampler(retries=1).draw(HI, own(Client(error, "ok")), 1)
+    assert [sample.text for sample in drawn.samples] == ["ok"]
+
+
+async def test_a_client_s_own_mistake_is_raised() -> None:
+    with pytest.raises(ConfigError, match="a mistake"):
+        await Sampler().draw(HI, own(Client(ConfigError("a mistake"))), 1)
+
+
+async def test_a_client_streams_through_the_same_code() -> None:
+    drawn, client = Drawn(), Client(RefusedError(429), "a b c")
+    whom = own(client, price={"input": 1, "output": 10})
+    deltas = [each async for each in Sampler().stream(HI, whom, drawn)]
+    assert [delta.text for delta in deltas] == ["a", "b", "c"]
+    assert [sample.text for sample in drawn.samples] == ["abc"]
+    assert [call.error is None for call in drawn.calls] == [False, True]
+    assert drawn.calls[1].cost == pytest.approx(32e-6)
+    assert all(asked["stream"] for asked in client.asked)
