@@ -10,17 +10,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import (
-    AsyncCallbackManager,
-    AsyncCallbackManagerForLLMRun,
-    CallbackManager,
-    CallbackManagerForLLMRun,
-)
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.callbacks.base import BaseCallbackManager
 
+from bestroute import Decision
 from bestroute.errors import SamplingError
 from bestroute.events import Decided, Drawing, Drew, Event, Selected
 from bestroute.samples import Call, Sample, total_cost, total_usage
+from langchain_bestroute._traced import ParentLike
 
 _TAG = "nostream"
 _LEFT = SamplingError("the stream was left")
@@ -50,9 +47,8 @@ Change = Begin | End
 def changes(event: object) -> Iterator[Change]:
     """The child runs that begin and end with an event of the engine."""
     if isinstance(event, Decided):
-        decision = event.decision.model_dump(mode="json")
         yield Begin("route", "route", {})
-        yield End("route", {**decision, "arm": str(event.decision.arm)})
+        yield End("route", plain_decision(event.decision))
     elif isinstance(event, Drawing):
         for sample in range(event.n):
             yield _candidate(event, sample, event.reason)
@@ -61,6 +57,11 @@ def changes(event: object) -> Iterator[Change]:
     elif isinstance(event, Selected):
         yield Begin("select", "select", {"models": [each.model for each in event.samples]})
         yield End("select", _selection(event))
+
+
+def plain_decision(decision: Decision) -> dict[str, Any]:
+    """A decision as a trace holds it."""
+    return {**decision.model_dump(mode="json"), "arm": str(decision.arm)}
 
 
 def _candidate(event: Drawing | Drew, sample: int, reason: str) -> Begin:
@@ -113,11 +114,11 @@ class Trace:
     """Child runs of one sync run.
 
     Args:
-        manager: The run's; without handlers that children inherit, nothing is done.
+        run: The run; without handlers that children inherit, nothing is done.
     """
 
-    def __init__(self, manager: CallbackManagerForLLMRun | None) -> None:
-        self._children = _children(CallbackManager, manager)
+    def __init__(self, run: ParentLike | None) -> None:
+        self._children = _children(CallbackManager, run)
         self._open: dict[Hashable, Any] = {}
 
     def see(self, event: Event | object) -> None:
@@ -145,8 +146,8 @@ class Trace:
 class AsyncTrace:
     """Child runs of one async run; see `Trace`."""
 
-    def __init__(self, manager: AsyncCallbackManagerForLLMRun | None) -> None:
-        self._children = _children(AsyncCallbackManager, manager)
+    def __init__(self, run: ParentLike | None) -> None:
+        self._children = _children(AsyncCallbackManager, run)
         self._open: dict[Hashable, Any] = {}
 
     async def see(self, event: Event | object) -> None:
@@ -171,13 +172,13 @@ class AsyncTrace:
             await self._open.popitem()[1].on_chain_error(error or _LEFT)
 
 
-def _children(kind: type[BaseCallbackManager], run: Any) -> Any:
+def _children(kind: type[BaseCallbackManager], run: ParentLike | None) -> Any:
     """The manager of a model run's children, which LangChain offers to chains only."""
     if run is None or not run.inheritable_handlers:
         return None
     children = kind(handlers=[], parent_run_id=run.run_id)
-    children.set_handlers(run.inheritable_handlers)
-    children.add_tags(run.inheritable_tags)
+    children.set_handlers(list(run.inheritable_handlers))
+    children.add_tags(list(run.inheritable_tags))
     children.add_tags([_TAG])
     children.add_metadata(run.inheritable_metadata)
     return children

@@ -26,8 +26,10 @@ def provider(member: PooledModel) -> str:
     Raises:
         UnknownModelError: LiteLLM knows no such provider.
     """
-    module = litellm()
     prefix = member.model.partition("/")[0]
+    if member.client is not None:
+        return prefix
+    module = litellm()
     if prefix in {each["provider"] for each in module.custom_provider_map}:
         return prefix
     names = ("custom_llm_provider", "api_base")

@@ -1,0 +1,131 @@
+"""Options by call, by `bind`, by `with_config`; the cache's key; the profile; the named model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import ConfigurableField
+
+from bestroute import BestRoute, Cascade, ModelPool
+from bestroute.errors import ConfigError, NoEligibleArmError, UnknownModelError
+from langchain_bestroute import ChatBestRoute
+from tests.servers import Body, ChatServer, Reply
+
+ASK = "What is six times seven?"
+BIG = 10 * (6 + 256) / 1e6
+"""About what the big model costs by estimate: $ 10 per 1M tokens, 256 of them expected."""
+
+
+def split_or_dear(body: Body) -> Reply:
+    return Reply(["1", "2", "3"] if body["model"] == "small" else "It is 42")
+
+
+def about(message: Any) -> dict[str, Any]:
+    assert isinstance(message, AIMessage)
+    found: dict[str, Any] = message.response_metadata["bestroute"]
+    return found
+
+
+CONFIGURABLE = {
+    name: ConfigurableField(id=name) for name in ("threshold", "max_drop", "max_cost", "max_n")
+}
+
+
+def test_configurable_fields(pool: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = split_or_dear
+    llm: Any = ChatBestRoute(pool=pool).configurable_fields(**CONFIGURABLE)
+    assert about(llm.invoke(ASK))["model"] == "openai/big"
+    cheap = llm.with_config(configurable={"max_cost": BIG / 2})
+    assert about(cheap.invoke(ASK))["model"] == "openai/small"
+    assert about(llm.invoke(ASK, {"configurable": {"max_n": 2}}))["arm"] == "openai/small:2"
+    with pytest.raises(ConfigError, match="bestroute calibrate|calibration|router"):
+        llm.with_config(configurable={"max_drop": 0.02}).invoke(ASK)
+
+
+def test_configurable_inside_a_chain_with_tools(pool: Any, chat_server: ChatServer) -> None:
+    llm: Any = ChatBestRoute(pool=pool).configurable_fields(**CONFIGURABLE)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    chain = llm.bind_tools(tools).with_config(configurable={"max_n": 2})
+    assert about(chain.invoke(ASK))["arm"] == "openai/small:2"
+    assert chat_server.requests[-1]["tools"]
+
+
+@pytest.mark.parametrize(
+    ("options", "arm"),
+    [
+        ({"max_n": 2}, "openai/small:2"),
+        ({"max_cost": 1e-9}, None),
+        ({"model": "openai/big"}, "openai/big:1"),
+        ({"model": "openai/small:2"}, "openai/small:2"),
+    ],
+)
+def test_bound_options(options: Any, arm: str | None, pool: Any, chat_server: ChatServer) -> None:
+    llm = ChatBestRoute(pool=pool)
+    if arm is None:
+        with pytest.raises(NoEligibleArmError, match="max_cost"):
+            llm.bind(**options).invoke(ASK)
+    else:
+        assert about(llm.bind(**options).invoke(ASK))["arm"] == arm
+        assert about(llm.invoke(ASK, **options))["arm"] == arm
+
+
+def test_a_named_model_is_reported(pool: Any, chat_server: ChatServer) -> None:
+    llm = ChatBestRoute(pool=pool)
+    message = llm.invoke(ASK, model="openai/big")
+    assert about(message)["policy"] == "named"
+    assert "no routing" in about(message)["reason"]
+    assert message.response_metadata["model_name"] == "openai/big"
+    assert llm._get_ls_params(model="openai/big").get("ls_model_name") == "openai/big"
+    with pytest.raises(UnknownModelError, match="the pool holds"):
+        llm.invoke(ASK, model="gpt-7")
+
+
+async def test_fewer_samples_where_it_streams(pool: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = "It is 42"
+    engine = BestRoute(ModelPool.from_dict(pool), policy=Cascade())
+    llm = ChatBestRoute(engine=engine, streaming_max_n=2)
+    assert about(llm.invoke(ASK))["arm"] == "openai/small:3"
+    *_, last = [chunk async for chunk in llm.astream(ASK)]
+    assert last.response_metadata["bestroute"]["arm"] == "openai/small:2"
+
+
+def test_what_a_cached_answer_depends_on(pool: Any, chat_server: ChatServer) -> None:
+    cache = InMemoryCache()
+
+    def calls(asking: Any = None, **fields: Any) -> int:
+        before = len(chat_server.requests)
+        ChatBestRoute(pool=pool, cache=cache, **fields).invoke(ASK, **(asking or {}))
+        return len(chat_server.requests) - before
+
+    assert (calls(), calls()) == (1, 0)
+    for asking in ({"model": "openai/big"}, {"query_text": "?"}, {"max_cost": 1.0}, {"seed": 1}):
+        assert (calls(asking), calls(asking)) == (1, 0), asking
+    for fields in ({"max_cost": 1.0}, {"query_turns": 2}, {"query_pattern": "(six)"}):
+        assert (calls(**fields), calls(**fields)) == (1, 0), fields
+
+
+def _member(pool: Any, **facts: Any) -> dict[str, Any]:
+    return {"models": [{**pool["models"][0], **facts}, {**pool["models"][1], "vision": True}]}
+
+
+def test_the_profile_holds_for_the_whole_pool(pool: Any) -> None:
+    profile: Any = ChatBestRoute(pool=_member(pool, context_window=2000, tools=False)).profile
+    assert profile["max_input_tokens"] == 2000
+    assert profile["image_inputs"] is False  # the big model alone can
+    assert profile["tool_calling"] is False
+    assert ChatBestRoute(pool=pool, profile={"max_input_tokens": 7}).profile == {
+        "max_input_tokens": 7
+    }
+
+
+def test_what_needs_more_is_served_by_those_who_can(pool: Any, chat_server: ChatServer) -> None:
+    llm = ChatBestRoute(pool=_member(pool, context_window=2000, vision=False))
+    image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
+    seen = llm.invoke([{"role": "user", "content": [{"type": "text", "text": ASK}, *image]}])
+    assert about(seen)["model"] == "openai/big"
+    long = llm.invoke("word " * 3000)
+    assert about(long)["model"] == "openai/big"
+    assert about(llm.invoke(ASK))["model"] == "openai/small"
