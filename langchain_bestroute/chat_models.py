@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd
@@ -17,35 +14,21 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field
 
-from bestroute import BestRoute, RoutedResponse
+from bestroute import RoutedResponse
 from bestroute.events import Drawing
-from bestroute.pool import PoolLike
 from bestroute.sampling import Delta
-from bestroute.source import Source
-from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
+from langchain_bestroute._doors import Doors, parent
 from langchain_bestroute._messages import to_openai
 from langchain_bestroute._profile import profile
+from langchain_bestroute._routing import Routing
 from langchain_bestroute._serialization import register
 from langchain_bestroute._structured import ToolCalling
 from langchain_bestroute._tracing import AsyncTrace, Trace
-
-_PARAMS = (
-    "temperature",
-    "max_tokens",
-    "timeout",
-    "models",
-    "cached_tokens",
-    "max_n",
-    "streaming_max_n",
-    "max_cost",
-    "query_turns",
-    "query_pattern",
-    *ASKED,
-)
+from langchain_bestroute.router import BestRouteRouter
 
 
-class ChatBestRoute(ToolCalling, BaseChatModel):
+class ChatBestRoute(Routing, ToolCalling, Doors):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call (or of `bind`) are those of `bestroute.options.Options`: OpenAI's
@@ -57,42 +40,14 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
     Keys belong to the models of the pool. Dumps, cache keys and pickles leave them out; only
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
 
-    Args:
-        pool: The model pool, plain data of one, or a YAML file. Without `artifact` the router is
-            the training-free, uncalibrated `Cascade`.
-        artifact: Directory or hub id of a saved router; see `from_pretrained`.
-        revision: Branch, tag or commit on the hub.
-        engine: Instead of all these, an engine built by hand (with a router, policy or reward
-            model of your own). Such a model can be neither pickled nor serialised.
-        max_retries: Further attempts of a call after a passing failure.
+    Arguments, and the options of every call, are those of `Routing`. Fields of its own are:
 
     Attributes:
-        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
-        max_drop: Instead, the largest relative quality drop against always-reference that
-            calibration promises.
-        target_cost: Instead, $ for 1,000 queries, as measured in calibration.
-        confidence: Of `max_drop`, by default 0.95.
-        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
-            always asks the reference.
-        models: Names in the pool: requests are routed among these alone.
-        cached_tokens: By model, how many tokens of the prompt its provider still holds in its
-            prompt cache; `BestRouteMiddleware` keeps count.
-        max_n: Largest number of samples of one model.
-        streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
-            of several the best comes in one piece.
-        max_cost: $ that one request may cost by estimate, escalation included.
-        query_turns: How many of the last human turns the router reads, by default one.
-        query_pattern: Regular expression that finds the query in them, such as
-            `Question: (.*)` where a prompt is stuffed with context.
-        temperature: Sampling temperature, instead of the pool's; 0 means one sample.
-        max_tokens: Longest answer, instead of the pool's.
+        streaming_max_n: As `max_n`, where the answer is streamed: one sample streams as it
+            comes, of several the best comes in one piece.
         timeout: Seconds for one call to a provider.
         stop: Texts at which an answer ends.
         streaming: Whether `invoke` streams as well.
-
-    Raises:
-        ConfigError: The pool cannot be read, there is none, or options contradict each other.
-        ArtifactError: The saved router cannot be read, or does not fit the pool.
 
     Example:
         >>> from langchain_bestroute import ChatBestRoute
@@ -110,82 +65,22 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    source: Source = Field(frozen=True)
-    threshold: float | None = None
-    max_drop: float | None = None
-    target_cost: float | None = None
-    confidence: float | None = None
-    on_uncertified: OnUncertified | None = None
-    models: tuple[str, ...] | None = None
-    cached_tokens: dict[str, int] | None = None
-    max_n: int | None = Field(default=None, ge=1)
+    option_names: ClassVar[tuple[str, ...]] = (
+        *Routing.option_names,
+        "streaming_max_n",
+        "timeout",
+    )
+
     streaming_max_n: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, ge=0)
-    query_turns: int | None = Field(default=None, ge=1)
-    query_pattern: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
     stop: list[str] | None = None
     streaming: bool = False
 
-    def __init__(
-        self,
-        *,
-        pool: PoolLike | None = None,
-        artifact: str | Path | None = None,
-        revision: str | None = None,
-        engine: BestRoute | None = None,
-        max_retries: int | None = None,
-        **fields: Any,
-    ) -> None:
-        if fields.pop("api_key", None) is not None:
-            warnings.warn(
-                "api_key is ignored: keys belong to the models of the pool (params.api_key)",
-                stacklevel=2,
-            )
-        source = Source.of(
-            fields.pop("source", None),
-            engine=engine,
-            pool=pool,
-            artifact=artifact,
-            revision=revision,
-            max_retries=max_retries,
-        )
-        super().__init__(source=source, **fields)
-        self.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        pool: PoolLike | None = None,
-        revision: str | None = None,
-        threshold: float | None = None,
-        **options: Any,
-    ) -> ChatBestRoute:
-        """Load a saved router from a directory or a hub id.
-
-        Args:
-            name_or_path: Directory, or id on the HuggingFace hub.
-            pool: A pool of the artifact's names, for api_base, keys and other parameters.
-            revision: Branch, tag or commit on the hub.
-            threshold: Instead of the artifact's calibrated one.
-            **options: Further fields.
-
-        Raises:
-            ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
-            PoolMismatchError: It was made for another pool.
-        """
-        return cls(
-            artifact=name_or_path, pool=pool, revision=revision, threshold=threshold, **options
-        )
-
     @property
-    def engine(self) -> BestRoute:
-        """The engine behind it; after unpickling, built when first asked for."""
-        return self.source.engine
+    def router(self) -> BestRouteRouter:
+        """The decision alone, of the same source and options."""
+        options = {name: getattr(self, name) for name in BestRouteRouter.option_names}
+        return BestRouteRouter(source=self.source, **options)
 
     def _resolve_model_profile(self) -> ModelProfile:
         return profile(self.engine.pool)
@@ -193,16 +88,6 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return PROVIDER
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Whether LangChain may write it down: it may, keys are left out."""
-        return True
-
-    @property
-    def lc_attributes(self) -> dict[str, Any]:
-        """What `load` builds it from, and what a cached answer depends on."""
-        return {"source": self.source.plain()}
 
     @property
     def _serialized(self) -> dict[str, Any]:
@@ -218,7 +103,7 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
             "pool": pool.fingerprint,
             "artifact": self.source.artifact,
             "digest": self.source.digest,
-            **{name: getattr(self, name) for name in (*_PARAMS, "stop")},
+            **{name: getattr(self, name) for name in (*self.option_names, "stop")},
         }
 
     @property
@@ -231,13 +116,9 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
         params.setdefault("ls_model_name", self._model_name)
         return params
 
-    def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The engine's arguments: the call's own win over the model's."""
-        own = {name: getattr(self, name) for name in _PARAMS}
-        own["stop"] = stop or self.stop or None
-        given = {name: value for name, value in kwargs.items() if name != "stream"}
-        options = override(own, given)
-        return {name: value for name, value in options.items() if value is not None}
+    def _asked(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        call = {name: value for name, value in kwargs.items() if name != "stream"}
+        return self._options({**call, "stop": stop or self.stop or None})
 
     def _generate(
         self,
@@ -299,7 +180,7 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
         streaming: bool,
     ) -> Generator[Delta | RoutedResponse, None, None]:
         """The answer's pieces, and at last all of it; what else happens is traced."""
-        options, trace, permits = self._options(stop, kwargs), Trace(run_manager), 1
+        options, trace, permits = self._asked(stop, kwargs), Trace(parent(run_manager)), 1
         events = self.engine.events(to_openai(messages), streaming=streaming, **options)
         with closing(events), trace:
             for event in events:
@@ -321,7 +202,7 @@ class ChatBestRoute(ToolCalling, BaseChatModel):
         streaming: bool,
     ) -> AsyncGenerator[Delta | RoutedResponse, None]:
         """See `_items`."""
-        options, trace, permits = self._options(stop, kwargs), AsyncTrace(run_manager), 1
+        options, trace, permits = self._asked(stop, kwargs), AsyncTrace(parent(run_manager)), 1
         events = self.engine.aevents(to_openai(messages), streaming=streaming, **options)
         async with aclosing(events), trace:
             async for event in events:
