@@ -17,7 +17,7 @@ from bestroute import Decision
 from bestroute.errors import SamplingError
 from bestroute.events import Decided, Drawing, Drew, Event, Selected
 from bestroute.samples import Call, Sample, total_cost, total_usage
-from langchain_bestroute._traced import ParentLike
+from langchain_bestroute._doors import ParentLike
 
 _TAG = "nostream"
 _LEFT = SamplingError("the stream was left")

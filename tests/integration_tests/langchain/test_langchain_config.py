@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 
 from bestroute import BestRoute, Cascade, ModelPool
-from bestroute.errors import ConfigError, NoEligibleArmError, UnknownModelError
+from bestroute.errors import NoEligibleArmError, RouterNotTrained, UnknownModelError
 from langchain_bestroute import ChatBestRoute
 from tests.servers import Body, ChatServer, Reply
 
@@ -41,7 +41,7 @@ def test_configurable_fields(pool: Any, chat_server: ChatServer) -> None:
     cheap = llm.with_config(configurable={"max_cost": BIG / 2})
     assert about(cheap.invoke(ASK))["model"] == "openai/small"
     assert about(llm.invoke(ASK, {"configurable": {"max_n": 2}}))["arm"] == "openai/small:2"
-    with pytest.raises(ConfigError, match="bestroute calibrate|calibration|router"):
+    with pytest.raises(RouterNotTrained):
         llm.with_config(configurable={"max_drop": 0.02}).invoke(ASK)
 
 
@@ -51,6 +51,33 @@ def test_configurable_inside_a_chain_with_tools(pool: Any, chat_server: ChatServ
     chain = llm.bind_tools(tools).with_config(configurable={"max_n": 2})
     assert about(chain.invoke(ASK))["arm"] == "openai/small:2"
     assert chat_server.requests[-1]["tools"]
+
+
+@pytest.mark.parametrize("door", ["invoke", "ainvoke", "stream", "astream"])
+async def test_configurable_values_need_no_declaration(
+    door: str, pool: Any, chat_server: ChatServer
+) -> None:
+    llm = ChatBestRoute(pool=pool).with_config(configurable={"max_n": 2, "thread_id": "t"})
+    if door in ("invoke", "stream"):
+        given: Any = getattr(llm, door)(ASK)
+        messages = [given] if door == "invoke" else list(given)
+    elif door == "ainvoke":
+        messages = [await llm.ainvoke(ASK)]
+    else:
+        messages = [chunk async for chunk in llm.astream(ASK)]
+    assert about(messages[-1])["arm"] == "openai/small:2"
+    assert "thread_id" not in chat_server.requests[-1]
+
+
+def test_configurable_values_come_through_a_chain(pool: Any, chat_server: ChatServer) -> None:
+    chain = RunnableLambda(lambda text: text) | ChatBestRoute(pool=pool)
+    inner: Any = RunnableLambda(lambda text: ChatBestRoute(pool=pool).invoke(text))
+    for each in (chain, inner):
+        message = each.invoke(ASK, {"configurable": {"max_n": 2}})
+        assert about(message)["arm"] == "openai/small:2"
+    bound = ChatBestRoute(pool=pool).bind(max_n=1)
+    won = bound.invoke(ASK, {"configurable": {"max_n": 2}})
+    assert about(won)["arm"] == "openai/big:1"  # what the call says wins
 
 
 @pytest.mark.parametrize(

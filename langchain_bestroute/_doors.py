@@ -1,6 +1,7 @@
-"""Which run the engine's child runs belong to, where LangChain does not say.
+"""What LangChain knows of a call and does not pass on to a model: configurable values, the run.
 
-`stream`, and `invoke` where a handler wants tokens, call `_stream` without the run's manager.
+`config["configurable"]` reaches no model by itself. `stream`, and `invoke` where a handler wants
+tokens, call `_stream` without the run's manager, and the engine's child runs need it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from langchain_core.callbacks import (
 )
 from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import (
     get_async_callback_manager_for_config,
     get_callback_manager_for_config,
 )
+
+from bestroute.target import KNOBS, override
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,41 @@ def parent(run_manager: ParentLike | None) -> ParentLike | None:
     return run_manager or _parent.get()
 
 
-class Traced(BaseChatModel):
-    """A chat model whose `_stream` can know its run."""
+CONFIGURABLE = (*KNOBS, "max_cost", "max_n")
+"""What `config["configurable"]` may say, by these names, without `configurable_fields`."""
+
+
+def configured(config: RunnableConfig | None) -> dict[str, Any]:
+    """Options of a call that its config holds, or that of the graph or chain around it."""
+    values = ensure_config(config).get("configurable") or {}
+    return {name: values[name] for name in CONFIGURABLE if values.get(name) is not None}
+
+
+class Doors(BaseChatModel):
+    """The doors of a chat model, wide enough for configurable values and the run."""
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As in LangChain."""
+        return super().invoke(input, config, stop=stop, **override(configured(config), kwargs))
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As in LangChain."""
+        options = override(configured(config), kwargs)
+        return await super().ainvoke(input, config, stop=stop, **options)
 
     def stream(
         self,
@@ -60,6 +96,7 @@ class Traced(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """As in LangChain."""
+        kwargs = override(configured(config), kwargs)
         config, run = _prepared(config, get_callback_manager_for_config)
         chunks = super().stream(input, config, stop=stop, **kwargs)
         with _noted(run):  # for the first step alone: what follows runs in the caller's context
@@ -77,6 +114,7 @@ class Traced(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """As in LangChain."""
+        kwargs = override(configured(config), kwargs)
         config, run = _prepared(config, get_async_callback_manager_for_config)
         chunks: Any = super().astream(input, config, stop=stop, **kwargs)
         async with aclosing(chunks):
