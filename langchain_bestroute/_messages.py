@@ -64,12 +64,13 @@ def _with_invalid_calls(
 ) -> list[dict[str, Any]]:
     """A tool message may answer a call that was no JSON; without the call it is refused."""
     if isinstance(message, AIMessage) and message.invalid_tool_calls:
-        calls = [_unparsed(call) for call in message.invalid_tool_calls]
+        calls = [unparsed(call) for call in message.invalid_tool_calls]
         converted[0]["tool_calls"] = [*converted[0].get("tool_calls", ()), *calls]
     return converted
 
 
-def _unparsed(call: InvalidToolCall) -> dict[str, Any]:
+def unparsed(call: InvalidToolCall) -> dict[str, Any]:
+    """A tool call that is no JSON, in OpenAI format."""
     function = {"name": call["name"] or "", "arguments": call["args"] or ""}
     return {"type": "function", "id": call["id"], "function": function}
 

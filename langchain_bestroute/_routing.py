@@ -22,8 +22,8 @@ class Routing(Serializable):
 
     Args:
         pool: The model pool, plain data of one, or a YAML file; in plain data a member's `model`
-            may be a chat model object. Without `artifact` the router is
-            the training-free, uncalibrated `Cascade`.
+            may be a chat model. Without `artifact` the router is the training-free,
+            uncalibrated `Cascade`.
         artifact: Directory or hub id of a saved router; see `from_pretrained`.
         revision: Branch, tag or commit on the hub.
         engine: Instead of all these, an engine built by hand (with a router, policy or reward

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_MOST_CALLS = 128  # at once
 
 
 class _Background:
@@ -18,6 +22,7 @@ class _Background:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.threads = ThreadPoolExecutor(_MOST_CALLS, thread_name_prefix="bestroute-call")
 
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -64,6 +69,17 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()  # of no effect if it was the coroutine that raised
         raise
+
+
+def in_sync_door() -> bool:
+    """Whether the running code serves a sync caller."""
+    return _background.is_here()
+
+
+async def in_call_thread(context: Context, function: Callable[..., T], *args: Any) -> T:
+    """Run a blocking function in a context, without blocking the sync door's event loop."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_background.threads, context.run, function, *args)
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:

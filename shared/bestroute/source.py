@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Mapping
@@ -132,7 +133,13 @@ class Source(BaseModel):
 
     @field_serializer("pool")
     def _public_pool(self, pool: ModelPool | None) -> dict[str, Any] | None:
-        return None if pool is None else pool.model_dump(mode="json", exclude_defaults=True)
+        if pool is None:
+            return None
+        plain = pool.model_dump(mode="json", exclude_defaults=True)
+        for member, entry in zip(pool.models, plain["models"], strict=True):
+            if member.client is not None:  # it has no plain form; who reads this must bring it
+                entry["client"] = hashlib.sha256(repr(member.client).encode()).hexdigest()[:16]
+        return plain
 
     def plain(self) -> dict[str, Any]:
         """What `of` reads; JSON-able, without keys."""

@@ -1,0 +1,148 @@
+"""A LangChain chat model in LiteLLM's place."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.load import dumps, loads
+from langchain_core.messages import BaseMessage, convert_to_messages
+
+from langchain_bestroute._completions import Pieces, completion
+from langchain_bestroute._messages import from_openai
+from langchain_bestroute._quiet import Model, quietly
+
+_CHOICES = {"required": "any"}
+_FOR_TOOLS = ("tool_choice", "parallel_tool_calls")
+
+
+class ChatModelClient:
+    """Asks a chat model for a member of a pool: `PooledModel(model=..., client=...)`.
+
+    No callback that the caller's runs hand down hears of it, those of the object itself do; no
+    cache answers, for n samples must not be one. Rate limiter and retries are the object's own.
+    Pickles of objects that LangChain can serialise hold no keys: those are read from the
+    environment again.
+
+    Args:
+        chat_model: The chat model; not changed.
+    """
+
+    def __init__(self, chat_model: BaseChatModel) -> None:
+        self.chat_model = chat_model
+        said = chat_model._get_ls_params()
+        # What the object says anyway is not said again: not every model takes it with a call.
+        own = {"temperature": said.get("ls_temperature"), "max_tokens": said.get("ls_max_tokens")}
+        self.own = {name: value for name, value in own.items() if value is not None}
+
+    async def acompletion(
+        self,
+        *,
+        messages: Sequence[Mapping[str, Any]],
+        stream: bool = False,
+        timeout: float | None = None,
+        stream_options: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> Any:
+        """Answer as `litellm.acompletion` does; see `ModelClient`.
+
+        Raises:
+            TimeoutError: Nothing came for `timeout` seconds.
+            Exception: The chat model's own.
+        """
+        model, kwargs = self._prepared(params)
+        if stream and hasattr(self.chat_model, "stream_usage"):
+            kwargs["stream_usage"] = True
+        answers = quietly(model, [_message(each) for each in messages], kwargs, stream=stream)
+        first = await _soon(answers, timeout)
+        if stream:
+            return _pieces(first, answers, timeout)
+        async with aclosing(answers):
+            return completion(first)
+
+    def _prepared(self, params: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
+        """The model with the tools bound, and the arguments of the call."""
+        kwargs = {
+            name: value
+            for name, value in params.items()
+            if name not in (*_FOR_TOOLS, "tools") and self.own.get(name) != value
+        }
+        model = self.chat_model.model_copy(update={"cache": False})
+        if not params.get("tools"):
+            return model, kwargs
+        given = {name: params[name] for name in _FOR_TOOLS if params.get(name) is not None}
+        if "tool_choice" in given:
+            given["tool_choice"] = _tool_choice(given["tool_choice"])
+        return model.bind_tools(params["tools"], **given), kwargs
+
+    def __repr__(self) -> str:
+        """What tells it from others: two that are configured alike have the same."""
+        is_written = self.chat_model.is_lc_serializable()
+        text = dumps(self.chat_model) if is_written else repr(self.chat_model)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"{type(self).__name__}({type(self.chat_model).__name__}, {digest})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other's chat model is configured alike."""
+        return isinstance(other, ChatModelClient) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        """By what it asks."""
+        return hash(repr(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ChatModelClient:
+        """Itself: it does not change, and chat models hold connections."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """What pickle keeps: no keys, where LangChain knows which fields they are."""
+        if self.chat_model.is_lc_serializable():
+            return _read, (type(self.chat_model), dumps(self.chat_model))
+        return ChatModelClient, (self.chat_model,)
+
+
+def _read(kind: type[BaseChatModel], text: str) -> ChatModelClient:
+    chat_model = loads(
+        text,
+        allowed_objects=[kind],
+        valid_namespaces=[kind.lc_id()[0]],
+        secrets_from_env=True,
+    )
+    return ChatModelClient(chat_model)
+
+
+def _message(message: Mapping[str, Any]) -> BaseMessage:
+    if message["role"] == "assistant":
+        return from_openai(message)
+    return convert_to_messages([dict(message)])[0]
+
+
+def _tool_choice(choice: Any) -> Any:
+    """In the words that every `bind_tools` knows: any, auto, or a tool's name."""
+    if isinstance(choice, Mapping):
+        return (choice.get("function") or {}).get("name") or choice
+    return _CHOICES.get(choice, choice)
+
+
+async def _soon(answers: AsyncGenerator[BaseMessage, None], timeout: float | None) -> Any:
+    """The next piece, or `None` at the end."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await anext(answers, None)
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"nothing came for {timeout} seconds") from error
+
+
+async def _pieces(
+    piece: Any, answers: AsyncGenerator[BaseMessage, None], timeout: float | None
+) -> AsyncGenerator[Any, None]:
+    pieces = Pieces()
+    async with aclosing(answers):
+        while piece is not None:
+            yield pieces.piece(piece)
+            piece = await _soon(answers, timeout)
+    yield pieces.last()
