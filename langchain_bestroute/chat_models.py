@@ -99,11 +99,11 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
         pool = self.engine.pool
         return {
             "model_name": self._model_name,
-            "models": [member.name for member in pool.models],
             "pool": pool.fingerprint,
             "artifact": self.source.artifact,
             "digest": self.source.digest,
             **{name: getattr(self, name) for name in (*self.option_names, "stop")},
+            "models": list(self.models or [member.name for member in pool.models]),
         }
 
     @property
