@@ -1,0 +1,214 @@
+"""BestRouteMiddleware: best-of-n routing of an agent's model calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Annotated, Any, NotRequired, cast
+
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    AgentState,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+)
+from langchain.agents.middleware.types import ContextT, PrivateStateAttr, ResponseT
+from langchain_core.messages import AIMessage
+from langgraph.types import Command
+
+from bestroute.errors import ConfigError
+from langchain_bestroute._session import (
+    Prompt,
+    Session,
+    digests,
+    maker,
+    still_cached,
+    tool_calling,
+)
+from langchain_bestroute.chat_models import ChatBestRoute
+
+PORTABLE = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "seed",
+        "timeout",
+        "presence_penalty",
+        "frequency_penalty",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "parallel_tool_calls",
+        "strict",
+    }
+)
+"""Settings that mean the same to every model."""
+
+_log = logging.getLogger(__name__)
+
+
+class BestRouteState(AgentState[ResponseT]):
+    """The agent's state, and what the middleware remembers; it is neither input nor output."""
+
+    bestroute: NotRequired[Annotated[Session, PrivateStateAttr]]
+
+
+class BestRouteMiddleware(AgentMiddleware[BestRouteState[ResponseT], ContextT, ResponseT]):
+    """Routes each model call of an agent, and keeps together what belongs together.
+
+    The agent's own `model` is not called: `llm` answers in its place.
+
+    **A tool-call turn is never split.** From its first tool call until the next user message, only
+    arms of the model that made the call are drawn. Their number of samples is still the
+    policy's choice: the arm that qualified with best-of-3 for the question would not qualify
+    with one sample for the answer. No other model stands in when that model fails:
+    `SamplingError`, or `NoEligibleArmError` where the prompt has outgrown it, reaches the
+    caller; `ModelFallbackMiddleware`, listed after this one, can take over. A turn that a model
+    outside the pool has begun is routed.
+
+    **A session stays where the prompt is cached**, exactly as long as it saves: the last prompt
+    of each model, if it is the beginning of the new one, is estimated at the model's cached
+    price (`price.cached_input`, or LiteLLM's). A policy that minimises cost does the rest.
+
+    **Settings do not travel.** `request.model_settings`, made for another model, reach the pool
+    only where they mean the same to every model (temperature, max_tokens, stop ...). Those made
+    for a `ChatBestRoute` all do.
+
+    Args:
+        llm: The pool, with the options of every call.
+        cache_ttl: Seconds that a provider holds a prompt; 0 counts on no cache.
+        min_cached_tokens: Shorter prompts are not cached.
+        keep_settings: Names of further settings that every model of the pool understands.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigError: `llm` is no `ChatBestRoute`.
+
+    Example:
+        >>> from langchain.agents import create_agent
+        >>> from langchain_bestroute import BestRouteMiddleware, ChatBestRoute
+        >>> llm = ChatBestRoute(pool={"models": [
+        ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},
+        ...     {"model": "openai/gpt-4o", "reference": True},
+        ... ]})
+        >>> agent = create_agent(llm, tools=[], middleware=[BestRouteMiddleware(llm)])
+        >>> agent.invoke({"messages": "What is 17 * 3?"})  # doctest: +SKIP
+    """
+
+    state_schema = BestRouteState
+
+    def __init__(
+        self,
+        llm: ChatBestRoute,
+        *,
+        cache_ttl: float = 300.0,
+        min_cached_tokens: int = 1024,
+        keep_settings: Collection[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not isinstance(llm, ChatBestRoute):
+            raise ConfigError(
+                f"BestRouteMiddleware needs a ChatBestRoute, not {type(llm).__name__}: "
+                "give options to ChatBestRoute itself instead of binding them"
+            )
+        super().__init__()
+        self.llm = llm
+        self.cache_ttl = cache_ttl
+        self.min_cached_tokens = min_cached_tokens
+        self.keep_settings = frozenset(keep_settings)
+        self.clock = clock
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[ContextT],
+        handler: Callable[[ModelRequest[ContextT]], ModelResponse[ResponseT]],
+    ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
+        """Let the pool answer instead of the agent's model.
+
+        Raises:
+            SamplingError: No model that may answer did.
+            NoEligibleArmError: None can.
+        """
+        return self._remember(request, handler(self._routed(request)))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[ContextT],
+        handler: Callable[[ModelRequest[ContextT]], Awaitable[ModelResponse[ResponseT]]],
+    ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
+        """Let the pool answer instead of the agent's model; see `wrap_model_call`."""
+        return self._remember(request, await handler(self._routed(request)))
+
+    def _routed(self, request: ModelRequest[ContextT]) -> ModelRequest[ContextT]:
+        # Knobs go onto the model, not into the settings: a fallback model would be given those.
+        session = _session(request)
+        known: dict[str, Any] = {
+            "cached_tokens": still_cached(
+                session.get("prompts", {}),
+                _prefixes(request),
+                since=self.clock() - self.cache_ttl,
+                at_least=self.min_cached_tokens,
+            )
+        }
+        if (model := self._bound_to(request, session)) is not None:
+            known["models"] = (model,)
+        return request.override(
+            model=self.llm.model_copy(update=known), model_settings=self._settings(request)
+        )
+
+    def _bound_to(self, request: ModelRequest[ContextT], session: Session) -> str | None:
+        """The model whose tool loop is not finished."""
+        message = tool_calling(request.messages)
+        model = None if message is None else maker(message, session)
+        return model if model in self._members else None
+
+    @property
+    def _members(self) -> set[str]:
+        return {member.name for member in self.llm.engine.pool.models}
+
+    def _settings(self, request: ModelRequest[ContextT]) -> dict[str, Any]:
+        given = request.model_settings
+        if isinstance(request.model, ChatBestRoute):
+            return given
+        kept = {
+            name: value
+            for name, value in given.items()
+            if name in PORTABLE or name in self.keep_settings
+        }
+        if dropped := sorted(given.keys() - kept.keys()):
+            _log.debug("settings for %s dropped: %s", type(request.model).__name__, dropped)
+        return kept
+
+    def _remember(
+        self, request: ModelRequest[ContextT], response: ModelResponse[ResponseT]
+    ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
+        message = next((each for each in response.result if isinstance(each, AIMessage)), None)
+        routed = message.response_metadata.get("bestroute") if message is not None else None
+        if message is None or not routed:
+            return response  # other middleware answered, or a fallback did
+        now, prefix = self.clock(), _prefixes(request)[-1]
+        prompts = {
+            model: Prompt(tokens=tokens, at=now, messages=len(request.messages), digest=prefix)
+            for model, tokens in routed["prompt_tokens_by_model"].items()
+            if model in self._members
+        }
+        session = Session(
+            model=routed["model"],
+            message=message.id,
+            prompts={**_session(request).get("prompts", {}), **prompts},
+        )
+        return ExtendedModelResponse(response, Command(update={"bestroute": session}))
+
+
+def _session(request: ModelRequest[Any]) -> Session:
+    return cast(Session, request.state.get("bestroute") or {})
+
+
+def _prefixes(request: ModelRequest[Any]) -> list[str]:
+    tools = [tool if isinstance(tool, dict) else tool.name for tool in request.tools]
+    return list(digests([request.system_prompt, tools], request.messages))
