@@ -143,7 +143,7 @@ async def test_routing_does_not_block_the_event_loop(monkeypatch: Any) -> None:
 
 
 def test_options_of_a_call_win_over_fields(saved: Path) -> None:
-    router = BestRouteRouter.from_pretrained(saved, threshold=0.9, max_n=2)
+    router = BestRouteRouter.from_pretrained(saved, pool=POOL, threshold=0.9, max_n=2)
     assert router.invoke(EASY[0]).arm == BIG
     assert router.invoke(EASY[0], threshold=0.1).arm == SMALL
     assert router.bind(threshold=0.1).invoke(HARD[0]).arm == SMALL
