@@ -63,8 +63,8 @@ class Loop:
     async def run(self, *, streaming: bool) -> AsyncGenerator[Event | RoutedResponse, None]:
         """What happens, pieces of the answer too (only if `streaming`), at last the response.
 
-        A single sample that is sure to be accepted streams as it comes; otherwise all samples
-        are drawn, one is selected, and its text comes in one piece: losers never show.
+        The text of a single sample that is sure to be accepted streams as it comes; otherwise all
+        samples are drawn, one is selected, and it comes in one piece: losers never show.
 
         Raises:
             SamplingError: No model gave a response; it carries all causes and calls.
@@ -109,7 +109,7 @@ class Loop:
             yield _whole(self._winner)
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
-        query, params = self.request.query, self.request.params
+        query, params = self.request.query, self.request.demands
         selection = await self._selector.select(query, candidates, params=params)
         self._note(candidates, selection)
         return Selected(selection.samples, selection.winner, selection.invalid, selection.calls)
@@ -151,7 +151,10 @@ class Loop:
         return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
 
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
-        """Stream one sample; a failure before its first piece is a failed draw."""
+        """Stream the text of one sample; what goes wrong before it begins is a failed draw.
+
+        Tool calls come whole, once they are known to be valid.
+        """
         drawing = self._begin(draw)
         yield drawing
         brought = Drawn()
@@ -169,12 +172,22 @@ class Loop:
                 self._take(draw, brought, drawing)
                 raise self._error(f"{draw.model} broke off while it was streaming") from error
         yield self._take(draw, brought, drawing)
-        if brought.samples:  # accepted for better or worse: the caller has seen it
-            yield await self._look_at(brought.samples[-1:])
-            self._winner = self._samples[-1]
+        if brought.samples:
+            for event in await self._after_stream(brought.samples, begun=begun):
+                yield event
+
+    async def _after_stream(self, samples: Sequence[Sample], *, begun: bool) -> list[Event]:
+        """Take what was streamed, for better or worse if the caller has seen some of it."""
+        selected = await self._look_at(samples)
+        if selected.winner is None and not begun:
+            self._reject(samples)
+            return [selected]
+        self._winner = selected.samples[-1]
+        calls = _whole(self._winner).tool_calls
+        return [selected, Delta(tool_calls=calls)] if calls else [selected]
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
-        """What the sampler streams; each step of it knows which routed request it belongs to."""
+        """The text that the sampler streams; each step knows its routed request."""
         member = self._pool[draw.model]
         async with aclosing(self._sampler.stream(self.request, member, brought)) as pieces:
             while True:
@@ -185,7 +198,8 @@ class Loop:
                     return
                 finally:
                     drawn_so_far.reset(token)
-                yield piece
+                if piece.text:
+                    yield Delta(text=piece.text)
 
     def _take(self, draw: Draw, brought: Drawn, drawing: Drawing) -> Drew:
         """Show the policy what a draw brought."""

@@ -19,7 +19,7 @@ from bestroute.events import Decided, Drawing, Drew, Selected
 from bestroute.response import RoutedResponse
 from bestroute.sampling import Delta, Sampler
 from tests.servers import ChatServer, Reply
-from tests.unit_tests.test_engine import MATCH, asked, by_model, failing, pool, routed
+from tests.unit_tests.test_engine import MATCH, TOOL, asked, by_model, failing, pool, routed
 
 # A model that the call names
 
@@ -215,3 +215,22 @@ def test_deltas_are_the_winners(chat_server: ChatServer) -> None:
     engine = BestRoute(pool(chat_server), policy=Cascade(agreement=0.6))
     deltas = [item for item in engine.events("hi", streaming=True) if isinstance(item, Delta)]
     assert deltas == [Delta("a b")]
+
+
+def call(arguments: str) -> dict[str, Any]:
+    return {"id": "c", "type": "function", "function": {"name": "find", "arguments": arguments}}
+
+
+async def test_a_streamed_tool_call_that_is_broken_is_not_shown(chat_server: ChatServer) -> None:
+    chat_server.reply = by_model(
+        small=Reply([{"tool_calls": [call('{"a": ')]}]),
+        middle=Reply([{"tool_calls": [call("{}")]}]),
+    )
+    engine = routed(chat_server, match={"small:1": 0.9, "middle:1": 0.8, "big:1": 1.0})
+    items = [item async for item in engine.astream("hi", tools=[TOOL])]
+    assert items[:-1] == [Delta(tool_calls=({"index": 0, **call("{}")},))]
+    response = items[-1]
+    assert isinstance(response, RoutedResponse)
+    assert response.model == "middle"
+    assert "not a JSON object" in response.degraded[0]
+    assert set(response.usage_by_model) == {"small", "middle"}
