@@ -52,13 +52,13 @@ PORTABLE = frozenset(
 _log = logging.getLogger(__name__)
 
 
-class BestRouteState(AgentState[ResponseT]):
+class BestRouteState(AgentState[Any]):
     """The agent's state, and what the middleware remembers; it is neither input nor output."""
 
     bestroute: NotRequired[Annotated[Session, PrivateStateAttr]]
 
 
-class BestRouteMiddleware(AgentMiddleware[BestRouteState[ResponseT], ContextT, ResponseT]):
+class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
     """Routes each model call of an agent, and keeps together what belongs together.
 
     The agent's own `model` is not called: `llm` answers in its place.
