@@ -16,6 +16,7 @@ from langchain_bestroute._tools import (
     Schema,
     ToolChoice,
     ToolLike,
+    json_schema,
     response_format,
     tool_name,
     tool_params,
@@ -72,8 +73,7 @@ class ToolCalling(Runnable[LanguageModelInput, AIMessage]):
             schema: Pydantic class, TypedDict, JSON schema, or function or tool in OpenAI's form.
             method: `function_calling` offers one tool, which must be called: the form that most
                 providers know. `json_schema` sends the schema as response_format. `json_mode`
-                demands JSON only: the prompt must say which, and samples are not checked
-                against the schema before one is selected.
+                demands JSON of the provider, without the schema: the prompt must say which.
             include_raw: Whether to give a dict of `raw` (the message), `parsed`, and
                 `parsing_error` instead of raising.
             strict: Whether the provider must follow the schema exactly; not with `json_mode`.
@@ -110,7 +110,7 @@ def _params(schema: Schema, method: Method, strict: bool | None) -> dict[str, An
         )
     if strict is not None:
         raise ConfigError("json_mode knows no schema to be strict about; leave strict out")
-    return {"response_format": {"type": "json_object"}}
+    return {"response_format": {"type": "json_object"}, "answer_schema": json_schema(schema)}
 
 
 def _parser(schema: Schema, method: Method) -> BaseOutputParser[Any]:

@@ -44,6 +44,13 @@ def tool_name(schema: Schema) -> str:
     return str(_tool(schema, None)["function"]["name"])
 
 
+def json_schema(schema: Schema) -> dict[str, Any]:
+    """The JSON schema of what a schema describes."""
+    if isinstance(schema, dict) and schema.get("type") == "object":
+        return schema  # which needs no name
+    return dict(_tool(schema, None)["function"].get("parameters") or {})
+
+
 def response_format(schema: Schema, *, strict: bool | None = None) -> dict[str, Any]:
     """OpenAI's `response_format` that demands an answer of the schema.
 

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
         query_turns: How many of the last user turns the router reads, by default one.
         query_pattern: Regular expression that finds the query in those turns: its first group,
             or all that it matches, is what the router reads; without a match, all of them.
+        answer_schema: JSON schema that the answer's text must follow; samples that do not are
+            dropped. It is not sent: for prompts that ask for JSON, and JSON mode.
         temperature, top_p, max_tokens, max_completion_tokens, stop, seed, timeout, tools,
             tool_choice, parallel_tool_calls, response_format, presence_penalty,
             frequency_penalty, logit_bias, logprobs, top_logprobs, reasoning_effort, user,
@@ -62,6 +64,7 @@ class Options(TypedDict, total=False):
     query_text: str | None
     query_turns: int | None
     query_pattern: str | None
+    answer_schema: Mapping[str, Any] | None
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
@@ -136,8 +139,8 @@ def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = Fa
     limits = _taken(given, LIMITS)
     if streaming and most_when_streaming is not None:
         limits["max_n"] = min(most_when_streaming, limits.get("max_n", most_when_streaming))
-    reading = _taken(given, READING)
-    return Asked(Request.build(messages, given, **reading), target, Limits(**limits))
+    fields = _taken(given, (*READING, "answer_schema"))
+    return Asked(Request.build(messages, given, **fields), target, Limits(**limits))
 
 
 def _taken(given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

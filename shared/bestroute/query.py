@@ -35,6 +35,7 @@ class Request(BaseModel):
         query_text: What the router reads, where the caller knows better than the messages.
         query_turns: How many of the last user turns the router reads.
         query_pattern: Regular expression that finds the query in them.
+        answer_schema: JSON schema that the text of a usable response follows; it is not sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +45,7 @@ class Request(BaseModel):
     query_text: str | None = None
     query_turns: int = Field(default=1, ge=1)
     query_pattern: re.Pattern[str] | None = None
+    answer_schema: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Request:
@@ -77,14 +79,14 @@ class Request(BaseModel):
         cls,
         messages: str | Sequence[Mapping[str, Any]],
         params: Mapping[str, Any] | None = None,
-        **reading: Any,
+        **fields: Any,
     ) -> Request:
         """Check a request; a plain string is one user message.
 
         Args:
             messages: Chat messages, or the text of one user message.
             params: Call parameters.
-            **reading: `query_text`, `query_turns`, `query_pattern`.
+            **fields: `query_text`, `query_turns`, `query_pattern`, `answer_schema`.
 
         Raises:
             RequestError: Empty messages, an unknown role, or a parameter that is not the
@@ -94,7 +96,7 @@ class Request(BaseModel):
         given = {key: value for key, value in (params or {}).items() if value is not None}
         try:
             copies = tuple(dict(message) for message in chat)
-            return cls(messages=copies, params=given, **reading)
+            return cls(messages=copies, params=given, **fields)
         except ValidationError as error:
             raise RequestError("; ".join(map(_reason, error.errors()))) from error
         except (TypeError, ValueError) as error:
@@ -132,6 +134,14 @@ class Request(BaseModel):
         if kind and not (isinstance(kind, Mapping) and kind.get("type") == "text"):
             needs.add("response_format")
         return frozenset(needs)
+
+    @cached_property
+    def demands(self) -> dict[str, Any]:
+        """The parameters that a response is checked against."""
+        if self.answer_schema is None:
+            return self.params
+        wanted = {"type": "json_schema", "json_schema": {"schema": self.answer_schema}}
+        return {**self.params, "response_format": wanted}
 
 
 def _reason(item: Any) -> str:
