@@ -5,16 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langchain_core.load.serializable import Serializable
 from pydantic import ConfigDict, Field
 
-from bestroute import BestRoute
 from bestroute.pool import PoolLike
 from bestroute.source import Source
 from bestroute.target import ASKED, OnUncertified, Target, override
 from langchain_bestroute._members import rejoined, with_clients, written
+
+if TYPE_CHECKING:
+    from bestroute import BestRoute
 
 
 class Routing(Serializable):

@@ -4,13 +4,18 @@ For each query a router picks a model and a number of samples n; a reward model 
 of n; the response carries the decision and the cost of everything.
 """
 
-from bestroute.engine import BestRoute
-from bestroute.policy import Cascade, Decision, OneShot
-from bestroute.pool import Arm, ModelPool, PooledModel, Price
-from bestroute.response import RoutedResponse
-from bestroute.rewards import RewardModel
-from bestroute.routers import Prediction, Router
-from bestroute.samples import Sample, Usage
+from typing import TYPE_CHECKING
+
+from bestroute._lazy import names_of
+
+if TYPE_CHECKING:
+    from bestroute.engine import BestRoute
+    from bestroute.policy import Cascade, Decision, OneShot
+    from bestroute.pool import Arm, ModelPool, PooledModel, Price
+    from bestroute.response import RoutedResponse
+    from bestroute.rewards import RewardModel
+    from bestroute.routers import Prediction, Router
+    from bestroute.samples import Sample, Usage
 
 __version__ = "0.1.0"
 
@@ -30,3 +35,23 @@ __all__ = [
     "Sample",
     "Usage",
 ]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "Arm": "pool",
+        "BestRoute": "engine",
+        "Cascade": "policy",
+        "Decision": "policy",
+        "ModelPool": "pool",
+        "OneShot": "policy",
+        "PooledModel": "pool",
+        "Prediction": "routers",
+        "Price": "pool",
+        "RewardModel": "rewards",
+        "RoutedResponse": "response",
+        "Router": "routers",
+        "Sample": "samples",
+        "Usage": "samples",
+    },
+)

@@ -6,15 +6,15 @@ import hashlib
 import threading
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 
-from bestroute.artifact import artifact_digest
-from bestroute.engine import BestRoute
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.pool import ModelPool
-from bestroute.sampling import Sampler
+
+if TYPE_CHECKING:
+    from bestroute.engine import BestRoute
 
 _HANDMADE = "an engine built by hand is not written down: build the model again with engine="
 
@@ -111,6 +111,9 @@ class Source(BaseModel):
     def _build(self) -> BestRoute:
         if self.handmade is not None:
             raise ConfigError(_HANDMADE)
+        from bestroute.engine import BestRoute  # late: it brings numpy and all the parts
+        from bestroute.sampling import Sampler
+
         options: dict[str, Any] = {}
         if self.max_retries is not None:
             options["sampler"] = Sampler(retries=self.max_retries)
@@ -121,6 +124,8 @@ class Source(BaseModel):
         return BestRoute(self.pool, **options)
 
     def _load(self, artifact: str, options: Mapping[str, Any]) -> BestRoute:
+        from bestroute.engine import BestRoute
+
         engine = BestRoute.from_pretrained(
             artifact, pool=self.pool, revision=self.revision, **options
         )
@@ -165,6 +170,8 @@ class Source(BaseModel):
 
 
 def _digest(engine: BestRoute) -> str | None:
+    from bestroute.artifact import artifact_digest
+
     return artifact_digest(
         router=engine.router,
         policy=engine.policy,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bestroute.calibration import CalibrationTable, check_promise
 from bestroute.errors import ConfigError, NotCertifiedError
-from bestroute.policy import OneShot
-from bestroute.policy.threshold import ALWAYS_REFERENCE
+
+if TYPE_CHECKING:
+    from bestroute.policy import OneShot
 
 OnUncertified = Literal["raise", "reference"]
 
@@ -72,6 +73,9 @@ class Target:
             ConfigError: There is no table, nothing is asked for, or no threshold is so cheap.
             NotCertifiedError: The drop is not certified, and that is to raise.
         """
+        from bestroute.policy import OneShot  # late: it brings numpy
+        from bestroute.policy.threshold import ALWAYS_REFERENCE
+
         if self.threshold is not None:
             return OneShot(self.threshold)
         if table is None:

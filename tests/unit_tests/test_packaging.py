@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -33,9 +34,18 @@ FRAMEWORKS = ("langchain", "langchain_core", "llama_index", "langchain_bestroute
 
 
 def test_importing_bestroute_is_light() -> None:
-    loaded = set(run("import sys, bestroute; print(*sys.modules)"))
+    loaded = set(run("import sys; from bestroute import *; print(*sys.modules)"))
     assert "bestroute.engine" in loaded
     assert not loaded & {*HEAVY, *FRAMEWORKS, "bestroute.learning", "bestroute.cli"}
+
+
+@pytest.mark.parametrize("package", ["bestroute", "bestroute.policy"])
+def test_names_that_come_late_all_come(package: str) -> None:
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nobody'"):
+        _ = module.Nobody
 
 
 ANSWERED = """
@@ -73,7 +83,7 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 # Nothing imports upward
 
 FLOORS = (
-    ("errors", "failures", "_config", "_extras", "_litellm", "_routed", "_sync", "_tasks"),
+    ("errors", "failures", "_config", "_extras", "_lazy", "_litellm", "_routed", "_sync", "_tasks"),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),

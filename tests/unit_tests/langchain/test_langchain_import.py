@@ -1,9 +1,44 @@
-"""Without langchain-core."""
+"""What an import costs, and without langchain-core."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+import pytest
+
+BASE = "from langchain_core.language_models import BaseChatModel"
+OURS = "from langchain_bestroute import ChatBestRoute"
+HEAVY = ("litellm", "torch", "transformers", "sklearn", "pyarrow", "langchain", "langgraph")
+
+
+def _processor_seconds(code: str) -> float:
+    """User and system time of a fresh interpreter: what others do meanwhile hardly counts."""
+    pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", code])
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0, code
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs wait4")
+def test_an_import_costs_little_more_than_langchain_core_s() -> None:
+    _processor_seconds(OURS)  # compiles what is not compiled yet
+    base, ours = [], []
+    for _ in range(7):  # in turn: a slow minute slows both
+        base.append(_processor_seconds(BASE))
+        ours.append(_processor_seconds(OURS))
+    assert min(ours) <= 1.2 * min(base), (sorted(base), sorted(ours))
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = f"import sys; {OURS}; from langchain_bestroute import BestRouteRouter; "
+    code += "print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "langchain_bestroute.chat_models" in loaded
+    assert not loaded & set(HEAVY)
+
 
 BLOCKED = """
 import sys
