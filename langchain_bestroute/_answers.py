@@ -31,14 +31,18 @@ def to_chunk(item: Delta | RoutedResponse, pool: ModelPool) -> ChatGenerationChu
     if isinstance(item, RoutedResponse):
         message = AIMessageChunk(
             content="",
-            additional_kwargs=additional(item.message),
+            additional_kwargs=additional({**item.message, "reasoning_content": None}),
             usage_metadata=usage_metadata(item.usage),
             response_metadata=metadata(item, pool),
             chunk_position="last",
         )
     else:
         calls = [_call_chunk(call, position) for position, call in enumerate(item.tool_calls)]
-        message = AIMessageChunk(content=item.text, tool_call_chunks=calls)
+        message = AIMessageChunk(
+            content=item.text,
+            additional_kwargs=additional({"reasoning_content": item.reasoning}),
+            tool_call_chunks=calls,
+        )
     return ChatGenerationChunk(message=message)
 
 

@@ -91,18 +91,26 @@ class _Partial:
     """A streamed message so far."""
 
     text: str = ""
+    thoughts: str = ""
     calls: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, delta: Delta) -> ChatMessage:
         """The message, this piece included."""
         self.text += delta.text
+        self.thoughts += delta.reasoning
         for position, piece in enumerate(delta.tool_calls):
             call = self.calls.setdefault(piece.get("index", position), {"function": {}})
             function, new = call["function"], piece.get("function") or {}
             call["id"] = call.get("id") or piece.get("id")
             function["name"] = (function.get("name") or "") + (new.get("name") or "")
             function["arguments"] = (function.get("arguments") or "") + (new.get("arguments") or "")
-        return from_openai({"content": self.text, "tool_calls": list(self.calls.values())})
+        return from_openai(
+            {
+                "content": self.text,
+                "reasoning_content": self.thoughts,
+                "tool_calls": list(self.calls.values()),
+            }
+        )
 
 
 def as_completion(response: ChatResponse) -> CompletionResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from bestroute._routed import drawn_so_far
 from bestroute._tasks import together
@@ -153,7 +154,8 @@ class Loop:
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
         """Stream the text of one sample; what goes wrong before it begins is a failed draw.
 
-        Tool calls come whole, once they are known to be valid.
+        Tool calls come whole, once they are known to be valid; until then thoughts are kept
+        back as well, where tools are offered.
         """
         drawing = self._begin(draw)
         yield drawing
@@ -183,12 +185,14 @@ class Loop:
             self._reject(samples)
             return [selected]
         self._winner = selected.samples[-1]
-        calls = _whole(self._winner).tool_calls
-        return [selected, Delta(tool_calls=calls)] if calls else [selected]
+        rest = replace(_whole(self._winner), text="")
+        if begun:
+            rest = replace(rest, reasoning="")
+        return [selected, rest] if rest != Delta() else [selected]
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
-        """The text that the sampler streams; each step knows its routed request."""
-        member = self._pool[draw.model]
+        """Text and thoughts that the sampler streams; each step knows its routed request."""
+        member, thoughts = self._pool[draw.model], ""
         async with aclosing(self._sampler.stream(self.request, member, brought)) as pieces:
             while True:
                 token = drawn_so_far.set(self._recorded)
@@ -198,6 +202,10 @@ class Loop:
                     return
                 finally:
                     drawn_so_far.reset(token)
+                thoughts += piece.reasoning
+                if thoughts and (piece.text or not self.request.params.get("tools")):
+                    yield Delta(reasoning=thoughts)
+                    thoughts = ""
                 if piece.text:
                     yield Delta(text=piece.text)
 
@@ -249,4 +257,5 @@ class Loop:
 
 def _whole(winner: Sample) -> Delta:
     calls = [{"index": index, **call} for index, call in enumerate(winner.tool_calls)]
-    return Delta(text=winner.text, tool_calls=tuple(calls))
+    thoughts = winner.message.get("reasoning_content") or ""
+    return Delta(text=winner.text, tool_calls=tuple(calls), reasoning=thoughts)

@@ -54,10 +54,12 @@ class Delta:
     Attributes:
         text: New text.
         tool_calls: New pieces of tool calls, in OpenAI's delta format.
+        reasoning: New thoughts.
     """
 
     text: str = ""
     tool_calls: tuple[dict[str, Any], ...] = ()
+    reasoning: str = ""
 
 
 class Sampler:
@@ -172,7 +174,8 @@ class Sampler:
         error: Exception,
     ) -> Call:
         """A stream that failed midway: no report comes, and what was written is billed."""
-        written = "".join(delta.text for chunk in chunks if (delta := _delta(chunk)))
+        deltas = [delta for chunk in chunks if (delta := _delta(chunk))]
+        written = "".join(delta.reasoning + delta.text for delta in deltas)
         usage = self._billing.unreported(member, request.prompt if chunks else "", written)
         return Call(
             model=member.name,
@@ -302,7 +305,9 @@ def _delta(chunk: Any) -> Delta | None:
         return None
     delta = chunk.choices[0].delta
     calls = tuple(call.model_dump(exclude_none=True) for call in delta.tool_calls or ())
-    return Delta(text=delta.content or "", tool_calls=calls) if delta.content or calls else None
+    thoughts = getattr(delta, "reasoning_content", None) or ""
+    found = Delta(text=delta.content or "", tool_calls=calls, reasoning=thoughts)
+    return found if found != Delta() else None
 
 
 def _copied(value: Any) -> Any:
