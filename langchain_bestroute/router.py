@@ -21,6 +21,8 @@ from pydantic import ConfigDict
 
 from bestroute import Decision
 from bestroute.errors import ConfigError
+from bestroute.target import override
+from langchain_bestroute._doors import configured
 from langchain_bestroute._messages import to_openai
 from langchain_bestroute._routing import Routing
 from langchain_bestroute._serialization import register
@@ -53,7 +55,7 @@ class BestRouteRouter(Routing, RunnableSerializable[LanguageModelInput, Decision
 
         Args:
             input: A text, messages, or a prompt value.
-            config: Callbacks, tags, metadata ...
+            config: Callbacks, tags ...; its configurable values are options as well.
             **kwargs: Options of this call.
 
         Raises:
@@ -61,18 +63,18 @@ class BestRouteRouter(Routing, RunnableSerializable[LanguageModelInput, Decision
             RequestError: The request is malformed.
             NoEligibleArmError: No arm can serve it.
         """
-        made: list[Decision] = []
-        self._call_with_config(lambda given: self._decide(given, kwargs, made), input, config)
+        call, made = override(configured(config), kwargs), list[Decision]()
+        self._call_with_config(lambda given: self._decide(given, call, made), input, config)
         return made[0]
 
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Decision:
         """Decide in a worker thread; see `invoke`."""
-        made: list[Decision] = []
+        call, made = override(configured(config), kwargs), list[Decision]()
 
         async def decide(given: LanguageModelInput) -> Any:
-            return await asyncio.to_thread(self._decide, given, kwargs, made)
+            return await asyncio.to_thread(self._decide, given, call, made)
 
         await self._acall_with_config(decide, input, config)
         return made[0]

@@ -163,6 +163,15 @@ def test_configurable_fields(router: BestRouteRouter) -> None:
     assert [each.arm for each in chain.batch([HARD[0], EASY[0]], batch)] == [SMALL, BIG]
 
 
+async def test_configurable_values_need_no_declaration(router: BestRouteRouter) -> None:
+    config: Any = {"configurable": {"threshold": 0.9, "thread_id": "t"}}
+    assert router.invoke(EASY[0], config).arm == BIG
+    assert (await router.ainvoke(EASY[0], config)).arm == BIG
+    chain = RunnableLambda(lambda text: text) | router
+    assert chain.invoke(EASY[0], config).arm == BIG
+    assert router.invoke(EASY[0], config, threshold=0.5).arm == SMALL
+
+
 def test_mistakes_show_when_it_is_built(saved: Path) -> None:
     with pytest.raises(ConfigError, match="from_pretrained"):
         BestRouteRouter()
