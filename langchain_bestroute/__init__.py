@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bestroute.errors import MissingExtraError
 
 try:
+    from langchain_bestroute._chat_client import ChatModelClient
     from langchain_bestroute.chat_models import ChatBestRoute
     from langchain_bestroute.router import BestRouteRouter
 except ModuleNotFoundError as error:
@@ -17,7 +18,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from langchain_bestroute.middleware import BestRouteMiddleware
 
-__all__ = ["BestRouteMiddleware", "BestRouteRouter", "ChatBestRoute"]
+__all__ = ["BestRouteMiddleware", "BestRouteRouter", "ChatBestRoute", "ChatModelClient"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from langchain_core._api import suppress_langchain_beta_warning
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumps, loads
 from langchain_core.messages import BaseMessage, convert_to_messages
@@ -106,12 +107,13 @@ class ChatModelClient:
 
 
 def _read(kind: type[BaseChatModel], text: str) -> ChatModelClient:
-    chat_model = loads(
-        text,
-        allowed_objects=[kind],
-        valid_namespaces=[kind.lc_id()[0]],
-        secrets_from_env=True,
-    )
+    with suppress_langchain_beta_warning():
+        chat_model = loads(
+            text,
+            allowed_objects=[kind],
+            valid_namespaces=[kind.lc_id()[0]],
+            secrets_from_env=True,
+        )
     return ChatModelClient(chat_model)
 
 

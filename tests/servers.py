@@ -108,6 +108,7 @@ class ChatServer:
 class _HTTP(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # connections that wait to be accepted; by default 5, others fail
     owner: ChatServer
 
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from bestroute._litellm import litellm
 from bestroute.errors import BestRouteError
 
+# By name: the HTTP libraries of providers' packages are not ours.
+_NOTHING_CAME = {
+    "APIConnectionError",
+    "ConnectionError",
+    "NetworkError",
+    "RemoteProtocolError",
+    "TimeoutError",
+    "TimeoutException",
+}
 _MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
 
 
@@ -25,14 +35,23 @@ def may_refuse_n(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether asking again may help: by HTTP status, or because none came."""
-    import httpx  # LiteLLM's own
+    """Whether asking again may help: by the HTTP status, or because none came.
 
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return bool(litellm()._should_retry(status))
-    kinds = (TimeoutError, ConnectionError, httpx.TransportError)
-    return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
+    Packages wrap each other's errors, so the causes are asked as well.
+    """
+    for each in _causes(error):
+        status = getattr(each, "status_code", None) or getattr(each, "code", None)
+        if isinstance(status, int):
+            return bool(litellm()._should_retry(status))
+        if _NOTHING_CAME & {kind.__name__ for kind in type(each).__mro__}:
+            return True
+    return False
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def waiting_time(error: BaseException, usual: float) -> float:
