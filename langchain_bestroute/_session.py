@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -15,7 +15,7 @@ class Prompt(TypedDict):
     """The last prompt that a model was sent.
 
     Attributes:
-        tokens: Its prompt tokens.
+        tokens: Its prompt tokens; 0 while the provider shows no sign of a prompt cache.
         at: When, in seconds since the epoch.
         messages: How many messages it held, the system message not counted.
         digest: Of all that it held.
@@ -80,22 +80,52 @@ def _sent(message: BaseMessage) -> list[Any]:
 
 
 def still_cached(
-    prompts: Mapping[str, Prompt], prefixes: Sequence[str], *, since: float, at_least: int
+    session: Session, prefixes: Sequence[str], *, since: float, at_least: int
 ) -> dict[str, int]:
     """Prompt tokens that each model's provider probably still holds.
 
     A prompt cache holds prefixes: nothing is left of it for a history that was rewritten.
 
     Args:
-        prompts: The last prompt of each model.
+        session: What is known.
         prefixes: Digests of the new prompt's prefixes.
         since: Prompts must be younger, in seconds since the epoch.
         at_least: Shorter prompts are not cached, in tokens.
     """
     return {
         model: prompt["tokens"]
-        for model, prompt in prompts.items()
+        for model, prompt in session.get("prompts", {}).items()
         if prompt["at"] > since
         and prompt["tokens"] >= at_least
         and prefixes[prompt["messages"] : prompt["messages"] + 1] == [prompt["digest"]]
     }
+
+
+def after(
+    session: Session,
+    message: AIMessage,
+    prefixes: Sequence[str],
+    *,
+    counted_on: Collection[str],
+    at: float,
+) -> Session:
+    """What is known once a routed message has come.
+
+    Args:
+        session: What was known before.
+        message: The message.
+        prefixes: Digests of the prompt's prefixes.
+        counted_on: Models whose provider was believed to hold the prompt. One that then reports
+            no cached tokens has no cache, or wants to be asked for it: it is not counted on
+            again until it reports some.
+        at: Now, in seconds since the epoch.
+    """
+    routed = message.response_metadata["bestroute"]
+    prompts = dict(session.get("prompts", {}))
+    for model, tokens in routed["prompt_tokens_by_model"].items():
+        doubted = model in counted_on or (model in prompts and not prompts[model]["tokens"])
+        if doubted and not routed["usage_by_model"][model]["cached_tokens"]:
+            tokens = 0
+        length = len(prefixes) - 1
+        prompts[model] = Prompt(tokens=tokens, at=at, messages=length, digest=prefixes[-1])
+    return Session(model=routed["model"], message=message.id, prompts=prompts)

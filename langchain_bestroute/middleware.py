@@ -20,8 +20,8 @@ from langgraph.types import Command
 
 from bestroute.errors import ConfigError
 from langchain_bestroute._session import (
-    Prompt,
     Session,
+    after,
     digests,
     maker,
     still_cached,
@@ -73,7 +73,9 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
 
     **A session stays where the prompt is cached**, exactly as long as it saves: the last prompt
     of each model, if it is the beginning of the new one, is estimated at the model's cached
-    price (`price.cached_input`, or LiteLLM's). A policy that minimises cost does the rest.
+    price (`price.cached_input`, or LiteLLM's). A policy that minimises cost does the rest. A
+    provider that should hold a prompt and reports no cached tokens is not counted on again
+    until it does.
 
     **Settings do not travel.** `request.model_settings`, made for another model, reach the pool
     only where they mean the same to every model (temperature, max_tokens, stop ...). Those made
@@ -134,7 +136,8 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
             SamplingError: No model that may answer did.
             NoEligibleArmError: None can.
         """
-        return self._remember(request, handler(self._routed(request)))
+        routed = self._routed(request)
+        return self._remember(routed, handler(routed))
 
     async def awrap_model_call(
         self,
@@ -142,24 +145,25 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
         handler: Callable[[ModelRequest[ContextT]], Awaitable[ModelResponse[ResponseT]]],
     ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
         """Let the pool answer instead of the agent's model; see `wrap_model_call`."""
-        return self._remember(request, await handler(self._routed(request)))
+        routed = self._routed(request)
+        return self._remember(routed, await handler(routed))
 
     def _routed(self, request: ModelRequest[ContextT]) -> ModelRequest[ContextT]:
         # Knobs go onto the model, not into the settings: a fallback model would be given those.
         session = _session(request)
-        known: dict[str, Any] = {
-            "cached_tokens": still_cached(
-                session.get("prompts", {}),
-                _prefixes(request),
-                since=self.clock() - self.cache_ttl,
-                at_least=self.min_cached_tokens,
-            )
-        }
+        known: dict[str, Any] = {"cached_tokens": self._cached(request, session)}
         if (model := self._bound_to(request, session)) is not None:
             known["models"] = (model,)
         return request.override(
             model=self.llm.model_copy(update=known), model_settings=self._settings(request)
         )
+
+    def _cached(self, request: ModelRequest[ContextT], session: Session) -> dict[str, int]:
+        since = self.clock() - self.cache_ttl
+        held = still_cached(
+            session, _prefixes(request), since=since, at_least=self.min_cached_tokens
+        )
+        return {model: tokens for model, tokens in held.items() if model in self._members}
 
     def _bound_to(self, request: ModelRequest[ContextT], session: Session) -> str | None:
         """The model whose tool loop is not finished."""
@@ -185,22 +189,17 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
         return kept
 
     def _remember(
-        self, request: ModelRequest[ContextT], response: ModelResponse[ResponseT]
+        self, routed: ModelRequest[ContextT], response: ModelResponse[ResponseT]
     ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
         message = next((each for each in response.result if isinstance(each, AIMessage)), None)
-        routed = message.response_metadata.get("bestroute") if message is not None else None
-        if message is None or not routed:
+        if message is None or "bestroute" not in message.response_metadata:
             return response  # other middleware answered, or a fallback did
-        now, prefix = self.clock(), _prefixes(request)[-1]
-        prompts = {
-            model: Prompt(tokens=tokens, at=now, messages=len(request.messages), digest=prefix)
-            for model, tokens in routed["prompt_tokens_by_model"].items()
-            if model in self._members
-        }
-        session = Session(
-            model=routed["model"],
-            message=message.id,
-            prompts={**_session(request).get("prompts", {}), **prompts},
+        session = after(
+            _session(routed),
+            message,
+            _prefixes(routed),
+            counted_on=cast(ChatBestRoute, routed.model).cached_tokens or (),
+            at=self.clock(),
         )
         return ExtendedModelResponse(response, Command(update={"bestroute": session}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from pydantic import BaseModel
 
@@ -264,6 +266,21 @@ async def test_a_session_stays_where_its_prompt_is_cached(
     assert models(chat_server) == ["big", then]
 
 
+@pytest.mark.parametrize(("reported", "then"), [(7000, "big"), (0, "small")])
+def test_a_provider_that_caches_nothing_is_found_out_within_a_turn(
+    reported: int, then: str, chat_server: ChatServer
+) -> None:
+    tokens = {"prompt_tokens": 7500, "completion_tokens": 1, "total_tokens": 7501}
+    usage = {**tokens, "prompt_tokens_details": {"cached_tokens": reported}}
+    chat_server.reply = lambda body: replace(counting(body), usage=usage)
+    models_ = pool(chat_server, samples=1)
+    llm = ChatBestRoute(engine=BestRoute(models_, router=Words(models_.arms), threshold=0.5))
+    agent = routed(llm, system_prompt=LONG, checkpointer=InMemorySaver())
+    agent.invoke({"messages": "This is hard."}, THREAD)
+    agent.invoke({"messages": "This is easy."}, THREAD)
+    assert models(chat_server) == ["big"] * 3 + [then] * 3
+
+
 # Checkpoints
 
 
@@ -295,7 +312,10 @@ DECISIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision["type"])
 async def test_an_interrupted_turn_goes_on_with_its_model(
-    door: str, decision: dict[str, Any], chat_server: ChatServer
+    door: str,
+    decision: dict[str, Any],
+    chat_server: ChatServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     chat_server.reply = counting
     saver, ask = strict(), HumanInTheLoopMiddleware(interrupt_on={"multiply": True})
@@ -308,6 +328,7 @@ async def test_an_interrupted_turn_goes_on_with_its_model(
     found = await run(again, door, Command(resume={"decisions": [decision]}), THREAD)
     assert isinstance(found["messages"][-1], AIMessage)
     assert models(chat_server) == ["big"] * 3
+    assert "Blocked" not in caplog.text  # all that was kept came back
 
 
 def test_a_client_that_sends_messages_back_without_metadata(chat_server: ChatServer) -> None:
@@ -320,6 +341,16 @@ def test_a_client_that_sends_messages_back_without_metadata(chat_server: ChatSer
     assert not agent.get_state(THREAD).values["messages"][-1].response_metadata
     agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), THREAD)
     assert set(models(chat_server)) == {"big"}
+
+
+def test_an_agent_as_a_node_of_a_graph(chat_server: ChatServer) -> None:
+    chat_server.reply = counting
+    graph = StateGraph(MessagesState)
+    graph.add_node("agent", routed(fickle(chat_server)))
+    graph.add_edge(START, "agent")
+    found = graph.compile(checkpointer=strict()).invoke({"messages": ASK}, THREAD)
+    assert found["messages"][-1].content == "It is 1400"
+    assert models(chat_server) == ["small"] * 3
 
 
 # Summaries

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -47,11 +48,33 @@ class Clock:
 
 
 def answer(
-    model: str | None = "small", text: str = "42", *, tokens: int = 2000, **fields: Any
+    model: str | None = "small",
+    text: str = "42",
+    *,
+    tokens: int = 2000,
+    read: int = 0,
+    also: Mapping[str, int] | None = None,
+    **fields: Any,
 ) -> AIMessage:
-    """As ChatBestRoute gives it; without a model, as another chat model does."""
-    routed = {"model": model, "prompt_tokens_by_model": {model: tokens}}
-    return AIMessage(text, response_metadata={"bestroute": routed} if model else {}, **fields)
+    """As ChatBestRoute gives it; without a model, as another chat model does.
+
+    Args:
+        model: Which answers.
+        text: What.
+        tokens: Of the prompt.
+        read: How many of them the provider read from its cache.
+        also: Tokens of the prompts of other models that were asked.
+        **fields: Of the message.
+    """
+    if model is None:
+        return AIMessage(text, **fields)
+    prompts = {**(also or {}), model: tokens}
+    routed = {
+        "model": model,
+        "prompt_tokens_by_model": prompts,
+        "usage_by_model": {each: {"cached_tokens": read} for each in prompts},
+    }
+    return AIMessage(text, response_metadata={"bestroute": routed}, **fields)
 
 
 def calling(model: str | None = "small", **fields: Any) -> AIMessage:
@@ -175,12 +198,7 @@ def test_each_model_has_a_cache_of_its_own() -> None:
 
 def test_both_models_of_an_escalation_hold_the_prompt() -> None:
     ask = agent(clock=Clock())
-    both = answer("big")
-    both.response_metadata["bestroute"]["prompt_tokens_by_model"] = {
-        "small": 1100,
-        "big": 1200,
-        "judge": 9,
-    }
+    both = answer("big", tokens=1200, also={"small": 1100, "judge": 5000})
     ask(ASK, gives=both)
     assert cached(ask(ASK, both, ASK)) == {"small": 1100, "big": 1200}
 
@@ -205,6 +223,16 @@ def test_short_prompts_are_not_cached(tokens: int, held: bool) -> None:
     ask = agent()
     ask(ASK, gives=answer(tokens=tokens))
     assert bool(cached(ask(ASK, answer(), ASK))) is held
+
+
+def test_a_provider_that_reports_no_cached_tokens_is_not_counted_on() -> None:
+    ask = agent()
+    history: list[AnyMessage] = [ASK]
+    counted = []
+    for read in (0, 0, 0, 1900, 0, 0):
+        counted.append(bool(cached(ask(*history, gives=answer(read=read)))))
+        history += [answer(), ASK]
+    assert counted == [False, True, False, False, True, False]
 
 
 SYSTEM = SystemMessage("Be brief.")
