@@ -13,6 +13,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
+from langchain_bestroute import ChatBestRoute
 from tests.faithful_model import FaithfulModel
 from tests.servers import ChatServer
 
@@ -110,6 +111,40 @@ class Suite(ChatModelIntegrationTests):
             whole = chunk if whole is None else whole + chunk
         assert isinstance(whole, AIMessageChunk)
         return whole
+
+
+def _member(name: str, max_samples: int, price: float) -> dict[str, Any]:
+    return {
+        "model": f"openai/{name}",
+        "max_samples": max_samples,
+        "native_n": True,
+        "reference": name == "big",
+        "vision": True,
+        "audio": True,
+        "context_window": 8000,
+        "price": {"input": price, "output": price},
+    }
+
+
+SMALL, BIG = _member("small", 3, 0.1), _member("big", 1, 10)
+
+
+class BestRouteSuite(Suite):
+    """The suite for `ChatBestRoute`."""
+
+    members: ClassVar[tuple[dict[str, Any], ...]] = (SMALL, BIG)
+
+    @property
+    def chat_model_class(self) -> type[ChatBestRoute]:
+        return ChatBestRoute
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"pool": {"models": [{**m, "params": self.server.params} for m in self.members]}}
+
+    @property
+    def model_override_value(self) -> str:
+        return "openai/big"
 
 
 def _scrubbed_request(request: Any) -> Any:

@@ -7,27 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from langchain_bestroute import ChatBestRoute
-from tests.langchain_suite import Suite
+from tests.langchain_suite import BIG, SMALL, BestRouteSuite
 from tests.small_router import routed
 
 CASSETTES = Path(__file__).parents[2] / "cassettes" / "langchain_standard"
-
-
-def member(name: str, max_samples: int, price: float) -> dict[str, Any]:
-    return {
-        "model": f"openai/{name}",
-        "max_samples": max_samples,
-        "native_n": True,
-        "reference": name == "big",
-        "vision": True,
-        "audio": True,
-        "context_window": 8000,
-        "price": {"input": price, "output": price},
-    }
-
-
-SMALL, BIG = member("small", 3, 0.1), member("big", 1, 10)
 
 
 @pytest.fixture(scope="module")
@@ -35,37 +18,23 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return routed({"models": [SMALL, BIG]}).save_pretrained(tmp_path_factory.mktemp("router"))
 
 
-class OfBestRoute(Suite):
-    members: ClassVar = (SMALL, BIG)
-
+class Recorded(BestRouteSuite):
     @pytest.fixture
     def vcr_cassette_dir(self) -> str:
         return str(CASSETTES)
 
-    @property
-    def chat_model_class(self) -> type[ChatBestRoute]:
-        return ChatBestRoute
 
-    @property
-    def chat_model_params(self) -> dict[str, Any]:
-        return {"pool": {"models": [{**m, "params": self.server.params} for m in self.members]}}
-
-    @property
-    def model_override_value(self) -> str:
-        return "openai/big"
-
-
-class TestCascade(OfBestRoute):
+class TestCascade(Recorded):
     """Three samples of a small model; where they differ, the big one."""
 
 
-class TestOneModel(OfBestRoute):
+class TestOneModel(Recorded):
     """One sample of one model, which streams as it comes."""
 
     members = (BIG,)
 
 
-class TestRouter(OfBestRoute):
+class TestRouter(Recorded):
     """A saved router."""
 
     artifact: ClassVar[Path]
