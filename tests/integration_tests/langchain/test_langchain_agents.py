@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -501,3 +503,19 @@ async def test_of_several_samples_only_the_best_is_streamed(
     agent = routed(fickle(chat_server, "small"))
     assert await streamed(agent, door) == ["It is 1400"]
     assert [body["n"] for body in chat_server.requests] == [3, 3, 3]
+
+
+# The documentation
+
+PAGE = Path(__file__).parents[3] / "docs" / "agents.md"
+
+
+def test_the_page_on_agents_runs(chat_server: ChatServer) -> None:
+    chat_server.reply = counting
+    served = f'"openai/served", "params": {chat_server.params},'
+    scope: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        here = re.sub(r'"(groq|openai)/[^"]+",', served, block).replace('"openai:gpt-4o"', "llm")
+        exec(here.replace("717_710", "700"), scope)
+    assert scope["found"]["messages"][-1].content == "It is 1400"
+    assert len(chat_server.requests) == 2 * 3
