@@ -159,8 +159,11 @@ class Sampler:
     async def _read_stream(
         self, chunks: list[Any], request: Request, member: PooledModel, call: Call
     ) -> Drawn:
+        # A provider that LiteLLM knows, else it complains aloud; what it takes for the price of a
+        # client's model must not be that of another.
+        model = member.model if member.client is None else f"openai/{member.model}"
         for chunk in chunks:
-            chunk.model = member.model  # else LiteLLM looks for the provider, aloud
+            chunk.model = model
         litellm = await load_litellm()
         whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
         return self._read(whole or litellm.ModelResponse(choices=[]), request, member, call)
