@@ -61,6 +61,47 @@ def test_a_named_model_that_cannot_or_is_not_there(chat_server: ChatServer) -> N
         engine.complete("hi", model="small", threshold=0.5)
 
 
+# Models among which it is routed
+
+
+def test_a_call_may_be_routed_among_some_models_only(chat_server: ChatServer) -> None:
+    engine = routed(chat_server)
+    assert engine.route("hi").arm == Arm("small", 3)
+    assert engine.route("hi", models=("middle", "big")).arm == Arm("middle", 1)
+    decision = engine.route("hi", models=("big",))
+    assert decision.arm == Arm("big", 1)
+    assert set(decision.excluded.values()) == {"the call is for big only"}
+
+
+def test_of_one_model_the_policy_still_chooses_n(chat_server: ChatServer) -> None:
+    engine = routed(chat_server, threshold=0.4)
+    assert engine.route("hi", models=("small",)).arm == Arm("small", 2)
+    assert engine.route("hi", models=("small",), threshold=0.9).arm == Arm("small", 3)  # the best
+
+
+def test_nobody_else_stands_in_for_them(chat_server: ChatServer) -> None:
+    chat_server.reply = failing("small")
+    with pytest.raises(SamplingError, match="small: "):
+        routed(chat_server).complete("hi", models=("small",))
+    assert set(asked(chat_server)) == {"small"}
+
+
+def test_models_that_are_not_there_or_not_allowed(chat_server: ChatServer) -> None:
+    engine = routed(chat_server)
+    with pytest.raises(UnknownModelError, match="'huge'"):
+        engine.route("hi", models=("small", "huge"))
+    with pytest.raises(NoEligibleArmError, match="the call is for big only"):
+        engine.route("hi", model="small", models=("big",))
+
+
+def test_the_longest_prompt_of_each_model_is_known(chat_server: ChatServer) -> None:
+    chat_server.reply = by_model(small=Reply(["1", "2", "3"]))  # they disagree
+    engine = BestRoute(pool(chat_server, native_n=False), policy=Cascade())
+    response = engine.complete("one two three")
+    assert response.usage_by_model["small"].prompt_tokens > 3
+    assert response.prompt_tokens_by_model == {"small": 3, "big": 3}
+
+
 # What a request may cost
 
 
