@@ -89,7 +89,7 @@ FLOORS = (
         *("routers", "rewards", "policy", "sampling", "recorded"),
         *("bundle", "constraints", "selection", "response", "reading"),
     ),
-    ("loop", "plan", "target", "engine", "artifact", "source", "__init__"),
+    ("events", "target", "options", "plan", "loop", "engine", "artifact", "source", "__init__"),
     ("learning",),
     ("cli",),
 )
