@@ -418,6 +418,19 @@ async def test_a_tool_choice_in_the_words_of_every_package(choice: Any, bound: A
     assert asked["parallel_tool_calls"] is False
 
 
+class Warm(Scripted):
+    """Has a temperature."""
+
+    temperature: float = 0.5
+
+
+async def test_what_the_model_says_anyway_is_not_said_again() -> None:
+    model = Warm()
+    for temperature in (0.5, 0.7):
+        await drawn_from(model, temperature=temperature)
+    assert [asked.get("temperature") for asked in model.asked] == [None, 0.7]
+
+
 async def test_without_tools_nothing_is_bound() -> None:
     model = Scripted()
     await drawn_from(model, tool_choice="auto", parallel_tool_calls=True, top_p=0.5)
