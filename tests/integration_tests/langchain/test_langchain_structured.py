@@ -110,6 +110,8 @@ def test_mistakes_show_at_once(pool: Any) -> None:
         llm.with_structured_output(City, method="yaml")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="leave strict out"):
         llm.with_structured_output(City, method="json_mode", strict=True)
+    with pytest.raises(ConfigError, match="here the schema is one"):
+        llm.with_structured_output(City, tools=[City])
 
 
 class Capital(City):
@@ -173,6 +175,25 @@ def test_what_traces_say_of_the_format(method: Any, pool: Any) -> None:
     assert seen["kwargs"] == {"method": method}
     assert seen["schema"]["title"] == "City"
     assert set(seen["schema"]["properties"]) == {"name", "country"}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+async def test_tools_that_may_be_called_instead(method: Any, pool: Any) -> None:
+    def population(name: str) -> int:
+        """How many live there."""
+        raise NotImplementedError
+
+    structured = ChatBestRoute(pool=pool).with_structured_output(
+        City, method=method, include_raw=True, tools=[population]
+    )
+    ask = "What is the population of 'Paris'? In JSON."
+    for answer in (structured.invoke(ask), await structured.ainvoke(ask)):
+        assert answer["parsed"] is None is answer["parsing_error"]
+        assert [call["name"] for call in answer["raw"].tool_calls] == ["population"]
+    for answer in (structured.invoke(ASK), await structured.ainvoke(ASK)):
+        assert isinstance(answer["parsed"], City)
+    streamed = {key: value for piece in structured.stream(ASK) for key, value in piece.items()}
+    assert isinstance(streamed["parsed"], City)
 
 
 def test_tools_and_a_format_together(pool: Any, chat_server: ChatServer) -> None:
