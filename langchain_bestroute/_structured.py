@@ -75,8 +75,9 @@ class ToolCalling(Runnable[LanguageModelInput, AIMessage]):
         Args:
             schema: Pydantic class, TypedDict, JSON schema, or function or tool in OpenAI's form.
             method: `function_calling` offers one tool, which must be called: of the chat models
-                that LiteLLM lists 74 % can, and 48 % take a schema. `json_schema` sends the schema as response_format. `json_mode`
-                demands JSON of the provider, without the schema: the prompt must say which.
+                that LiteLLM lists 74 % can, and 48 % take a schema. `json_schema` sends the
+                schema as response_format. `json_mode` demands JSON of the provider, without the
+                schema: the prompt must say which.
             include_raw: Whether to give a dict of `raw` (the message), `parsed`, and
                 `parsing_error` instead of raising.
             strict: Whether the provider must follow the schema exactly; not with `json_mode`.
