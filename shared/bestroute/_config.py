@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from bestroute.errors import ConfigError
+
+if TYPE_CHECKING:
+    import yaml
 
 Location = tuple[str | int, ...]
 
@@ -23,6 +25,8 @@ def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
     Raises:
         ConfigError: The file is absent or is not YAML.
     """
+    import yaml  # late: many a pool is plain data
+
     is_text = isinstance(source, str) and "\n" in source
     where = "<text>" if is_text else str(source)
     try:
@@ -46,6 +50,8 @@ def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
 
 
 def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location, int]) -> None:
+    import yaml
+
     if node is None:
         return
     lines.setdefault(path, node.start_mark.line + 1)
