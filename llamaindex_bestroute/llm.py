@@ -18,28 +18,28 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
-from llama_index.core.prompts import BasePromptTemplate
 from pydantic import ConfigDict, Field, field_serializer
 
 from bestroute import BestRoute, catalog
+from bestroute.options import READING
 from bestroute.pool import PoolLike
 from bestroute.source import Source
 from bestroute.target import ASKED, OnUncertified, Target, override
 from llamaindex_bestroute._messages import to_openai
+from llamaindex_bestroute._prompting import Prompting
 from llamaindex_bestroute._question import Question, as_completion
+from llamaindex_bestroute._reading import recognised, remembered
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 _UNKNOWN_WINDOW = 8192
-_QUERY = "bestroute_query"
 _PARAMS = ("max_n", "temperature", "max_tokens", *ASKED)
 
 
-class BestRouteLLM(FunctionCallingLLM):
+class BestRouteLLM(Prompting):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
     Keyword arguments of a call are OpenAI parameters (tools, response_format, stop ...), except
@@ -73,6 +73,8 @@ class BestRouteLLM(FunctionCallingLLM):
         max_tokens: Longest answer, instead of the pool's.
         context_window: By default the smallest of the pool, an unknown one taken as 8192.
         is_function_calling_model: By default whether every model of the pool can call tools.
+        query_variables: What prompt templates call the question: the first of these that a
+            template has is what the router reads.
 
     Raises:
         ConfigError: The pool cannot be read, there is none, or options contradict each other.
@@ -270,24 +272,16 @@ class BestRouteLLM(FunctionCallingLLM):
 
     def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
         own: dict[str, Any] = {name: getattr(self, name) for name in _PARAMS}
-        own["query_text"] = messages[-1].additional_kwargs.get(_QUERY) if messages else None
+        own["query_text"] = remembered(messages)
         options = override(own, kwargs)
+        if not any(options.get(name) for name in READING):
+            options["query_text"] = recognised(messages)
         return Question(
             engine=self.engine,
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),
             messages=to_openai(messages),
             options={name: value for name, value in options.items() if value is not None},
         )
-
-    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
-        """The filled template; where it wraps a query, the last message remembers it."""
-        messages = super()._get_messages(prompt, **prompt_args)
-        query = {**prompt.kwargs, **prompt_args}.get("query_str")
-        if not messages or not isinstance(query, str):
-            return messages
-        last = messages[-1]
-        known = {**last.additional_kwargs, _QUERY: query}
-        return [*messages[:-1], last.model_copy(update={"additional_kwargs": known})]
 
     def _prepare_chat_with_tools(
         self,

@@ -1,0 +1,80 @@
+"""Prompt templates on their way to the model: what they call the question is what is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
+from llama_index.core.types import Model
+
+from llamaindex_bestroute._reading import QUERY_VARIABLES, query_in, remembering
+
+
+class Prompting(FunctionCallingLLM):
+    """The doors that take a prompt template and its variables.
+
+    Attributes:
+        query_variables: What prompt templates call the question: the value of the first of these
+            is what the router reads.
+    """
+
+    query_variables: tuple[str, ...] = QUERY_VARIABLES
+
+    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
+        """The filled template; where it wraps a question, the last message remembers it."""
+        messages = super()._get_messages(prompt, **prompt_args)
+        return remembering(messages, query_in(prompt, prompt_args, self.query_variables))
+
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """An object of the class, as the filled template asks for it."""
+        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        made: Model = super().structured_predict(output_cls, prompt, read, **prompt_args)
+        return made
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """An object of the class, as the filled template asks for it."""
+        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        made: Model = await super().astructured_predict(output_cls, prompt, read, **prompt_args)
+        return made
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        return super()._structured_stream_call(output_cls, prompt, read, **prompt_args)
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        return await super()._structured_astream_call(output_cls, prompt, read, **prompt_args)
+
+    def _with_query(
+        self, given: dict[str, Any] | None, prompt: BasePromptTemplate, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The options of the call, with what the router reads, unless they say so themselves."""
+        query = query_in(prompt, arguments, self.query_variables)
+        return ({} if query is None else {"query_text": query}) | (given or {})
