@@ -45,7 +45,8 @@ def from_openai(message: Mapping[str, Any]) -> ChatMessage:
         blocks.append(TextBlock(text=text))
     for index, call in enumerate(message.get("tool_calls") or ()):
         blocks.append(tool_call_block(call, index))
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+    kept = {"refusal": message["refusal"]} if message.get("refusal") else {}
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kept)
 
 
 def tool_call_block(call: Mapping[str, Any], index: int) -> ToolCallBlock:

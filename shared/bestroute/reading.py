@@ -31,7 +31,7 @@ def read(
     usable = [
         index
         for index, message in enumerate(messages)
-        if message.get("content") or message.get("tool_calls")
+        if any(message.get(name) for name in ("content", "tool_calls", "refusal"))
     ]
     prompts = _apportion(usage.prompt_tokens, [1] * len(usable))
     costs = _cost_parts(member, cost, prompts, [written[index] for index in usable])

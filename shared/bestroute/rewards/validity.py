@@ -20,6 +20,8 @@ def why_invalid(message: Mapping[str, Any], params: Mapping[str, Any]) -> str | 
     Returns:
         The reason in words, without any of the response's own text.
     """
+    if message.get("refusal"):
+        return "it is a refusal"
     calls = message.get("tool_calls") or ()
     if reason := _choice(calls, params.get("tool_choice")):
         return reason

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_core.exceptions import ModelRefusalError
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
@@ -103,6 +104,20 @@ async def test_when_the_reference_is_invalid_too(
         assert answer["parsed"] is None
         assert "name" in str(answer["parsing_error"])
         assert answer["raw"].tool_calls[0]["args"] == {"country": "France"}  # paid for, so kept
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_refusals(method: Any, llm: ChatBestRoute, chat_server: ChatServer) -> None:
+    refusal = {"content": None, "refusal": "I will not say."}
+    structured = llm.with_structured_output(City, method=method)
+    chat_server.reply = script([refusal] * 3, FORMS[method](BEST))
+    assert structured.invoke(ASK) == await structured.ainvoke(ASK) == City(**BEST)
+    chat_server.reply = script([refusal] * 3, refusal)
+    with pytest.raises(ModelRefusalError, match="I will not say"):
+        structured.invoke(ASK)
+    message = await llm.ainvoke(ASK)
+    assert message.content_blocks == [{"type": "refusal", "refusal": "I will not say."}]
+    assert [body["model"] for body in chat_server.requests[-2:]] == ["small", "big"]  # no top-up
 
 
 INVALID = {
