@@ -26,13 +26,15 @@ def tool_params(
     """OpenAI's parameters that offer the tools.
 
     Args:
-        tools: Tools in any form that LangChain knows.
+        tools: Tools in any form that LangChain knows; none are no parameters at all.
         choice: auto, none, required (or any, or True), a tool's name, or OpenAI's own form.
         strict: Whether arguments must follow the schema exactly.
 
     Raises:
         ConfigError: The choice is not among the tools.
     """
+    if not tools:
+        return {}
     offered = [_tool(tool, strict) for tool in tools]
     names = [str(tool["function"]["name"]) for tool in offered if "function" in tool]
     chosen = _choice(choice, names)

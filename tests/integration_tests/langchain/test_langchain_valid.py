@@ -176,6 +176,11 @@ def test_left_to_the_model(choice: Any, llm: ChatBestRoute, chat_server: ChatSer
     assert body.get("tool_choice") == (choice or None)
 
 
+def test_no_tools_at_all(llm: ChatBestRoute, chat_server: ChatServer) -> None:
+    llm.bind_tools([], tool_choice="auto").invoke(ASK)
+    assert not {"tools", "tool_choice"} & set(chat_server.requests[0])
+
+
 @pytest.mark.parametrize("parallel", [True, False, None])
 def test_parallel_tool_calls(
     parallel: bool | None, llm: ChatBestRoute, chat_server: ChatServer
