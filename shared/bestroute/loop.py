@@ -14,10 +14,9 @@ from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
-from bestroute.rewards.consistency import agreement
 from bestroute.samples import Call, Sample, total_cost
 from bestroute.sampling import Delta, Drawn, Sampler
-from bestroute.selection import Selection, Selector, sample_text
+from bestroute.selection import Selection, Selector, evidence_of
 
 
 class Loop:
@@ -129,7 +128,7 @@ class Loop:
         """No sample is valid: to the policy, these models brought nothing."""
         for model in {sample.model for sample in candidates}:
             self.state.samples.pop(model, None)
-            self.state.agreement.pop(model, None)
+            self.state.evidence.pop(model, None)
             self.state.failed.add(model)
 
     async def _draw(self, draws: Sequence[Draw]) -> AsyncGenerator[Event, None]:
@@ -225,8 +224,8 @@ class Loop:
             return drew
         seen = state.samples.setdefault(model, [])
         seen += brought.samples
-        if len(seen) > 1:
-            state.agreement[model] = agreement([sample_text(sample) for sample in seen])
+        if getattr(self._policy, "looks", True):
+            state.evidence[model] = evidence_of(seen)
         return drew
 
     def _last_resort(self) -> Sample:

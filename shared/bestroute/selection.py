@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from bestroute.errors import BestRouteError
+from bestroute.policy.evidence import Evidence
+from bestroute.rewards.answers import extract_answer
 from bestroute.rewards.base import RewardModel, Scored, Scores, checked
 from bestroute.rewards.consistency import SelfConsistency
 from bestroute.rewards.validity import why_invalid
@@ -112,6 +114,15 @@ class Selector:
             failure = f"{name} failed: {says}"
         _log.warning("%s; self-consistency picks the sample", failure)
         return Scored(scored.scores, scored.calls, failure)
+
+
+def evidence_of(samples: Sequence[Sample]) -> Evidence:
+    """What samples of one model show."""
+    return Evidence.of(
+        [extract_answer(sample_text(sample)) for sample in samples],
+        [sample.completion_tokens for sample in samples],
+        [sample.score for sample in samples],
+    )
 
 
 def sample_text(sample: Sample) -> str:

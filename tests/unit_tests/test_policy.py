@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bestroute import Arm, Cascade, OneShot, Sample
 from bestroute.errors import ConfigError
 from bestroute.policy import Accept, Draw, State
+from bestroute.policy.evidence import Evidence
 from bestroute.policy.threshold import choose
 
 # Few distinct values, so that ties happen.
@@ -115,7 +116,9 @@ def accepted(move: tuple[Draw, ...] | Accept) -> str | None:
 def came(view: State, model: str, n: int, agreement: float | None = None) -> None:
     view.samples[model] = [Sample(model=model, message={"content": str(i)}) for i in range(n)]
     if agreement is not None:
-        view.agreement[model] = agreement
+        same = round(agreement * n)
+        answers = ["same"] * same + [f"other {i}" for i in range(n - same)]
+        view.evidence[model] = Evidence.of(answers, [1] * n)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm
 from bestroute.samples import Sample
 
@@ -87,7 +88,7 @@ class State:
         quality: Expected quality of every arm; empty where no router predicts it.
         query: The text that a router reads.
         samples: Samples seen so far, by model, in the order drawn.
-        agreement: Highest share of samples that agree, by model.
+        evidence: What the samples of each model show.
         failed: Models whose last draw brought nothing.
         spent: $ paid so far.
         max_cost: $ that the request may cost; arms that would exceed it leave `arms`.
@@ -100,7 +101,7 @@ class State:
     quality: Mapping[Arm, float] = field(default_factory=dict)
     query: str = ""
     samples: dict[str, list[Sample]] = field(default_factory=dict)
-    agreement: dict[str, float] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     spent: float = 0.0
     max_cost: float | None = None
@@ -115,7 +116,10 @@ class State:
 
 @runtime_checkable
 class Policy(Protocol):
-    """Decides, and is asked again after each wave of samples."""
+    """Decides, and is asked again after each wave of samples.
+
+    One that never reads `State.evidence` says `looks = False`: gathering it takes time.
+    """
 
     @property
     def name(self) -> str:

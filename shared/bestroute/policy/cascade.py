@@ -75,13 +75,13 @@ class Cascade:
         return state.costs.get(state.reference, np.inf)
 
     def _agrees(self, model: str, state: State) -> bool:
-        agreement = state.agreement.get(model)
-        return agreement is not None and agreement >= self.agreement - 1e-9
+        seen = state.evidence.get(model)
+        return seen is not None and seen.n > 1 and seen.agreement >= self.agreement - 1e-9
 
     def _why(self, state: State) -> str:
         seen = ", ".join(
-            f"{share:.0%} of {len(state.samples[model])} samples of {model} agree"
-            for model, share in state.agreement.items()
-            if model != state.reference.model
+            f"{seen.agreement:.0%} of {seen.n} samples of {model} agree"
+            for model, seen in state.evidence.items()
+            if model != state.reference.model and seen.n > 1
         )
         return f"uncalibrated cascade: {seen or 'no samples to compare'}; "

@@ -27,6 +27,7 @@ class FixedArm:
 
     name = "fixed"
     needs_router = False
+    looks = False
     calibrated = False
 
     def __init__(self, arm: Arm | str) -> None:
@@ -59,6 +60,7 @@ class RandomMix:
 
     name = "random-mix"
     needs_router = False
+    looks = False
     calibrated = False
 
     def __init__(self, first: Arm | str, second: Arm | str, *, share: float, seed: int = 0) -> None:

@@ -17,6 +17,7 @@ class Named:
 
     name = "named"
     needs_router = False
+    looks = False
     calibrated = False
 
     def __init__(self, arm: Arm) -> None:

@@ -31,6 +31,7 @@ class OneShot:
 
     name = "one-shot"
     needs_router = True
+    looks = False
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class Utility:
 
     name = "utility"
     needs_router = True
+    looks = False
     calibrated = False
 
     def __init__(self, dollars_per_quality: float) -> None:

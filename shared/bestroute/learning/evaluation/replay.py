@@ -19,6 +19,7 @@ from bestroute.learning.bestofn import NO_ANSWER, Floats
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.sample_sets import Extract, SampleSet, SampleSets
 from bestroute.policy import Accept, Draw, Policy, State
+from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm, ModelPool
 from bestroute.samples import Sample
 
@@ -169,8 +170,13 @@ class Replay:
         state.spent += per_output_token / draw.n * float(recorded.tokens[new].sum())
         drawn[model] = order[: seen + draw.n]
         state.samples.setdefault(model, []).extend(recorded.samples[i] for i in new)
-        if len(drawn[model]) > 1 and self._by_agreement:
-            state.agreement[model] = float(_shares(recorded.keys[drawn[model]]).max())
+        state.evidence[model] = self._evidence(recorded, drawn[model])
+
+    def _evidence(self, recorded: _Recorded, drawn: NDArray[np.intp]) -> Evidence:
+        keys, tokens = recorded.keys[drawn].tolist(), recorded.tokens[drawn].tolist()
+        if not self._by_agreement:
+            return Evidence.of([None] * len(keys), tokens, keys)
+        return Evidence.of([None if key == NO_ANSWER else key + 1 for key in keys], tokens)
 
     def _select(self, keys: Floats) -> int:
         """Place of the best of the drawn samples; ties go to the first drawn."""
