@@ -321,6 +321,24 @@ async def test_calls_thoughts_and_blocks_in_openai_s_format() -> None:
     assert sample.finish_reason == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    ("provider", "thought"),
+    [
+        ("anthropic", {"type": "thinking", "thinking": "hm", "signature": "x"}),
+        ("openai", {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}),
+    ],
+)
+async def test_blocks_in_a_provider_s_own_words(provider: str, thought: dict[str, Any]) -> None:
+    used = {"type": "tool_use", "id": "1", "name": "f", "input": {"x": "ä"}}
+    blocks: list[Any] = [thought, {"type": "text", "text": "Well"}, used]
+    said = {"stop_reason": "tool_use", "model_provider": provider}
+    message = AIMessage(content=blocks, tool_calls=[CALL], response_metadata=said)
+    sample = (await drawn_from(Scripted(message=message))).samples[0]
+    assert (sample.text, sample.message["reasoning_content"]) == ("Well", "hm")
+    assert [call["function"]["name"] for call in sample.tool_calls] == ["f"]
+    assert sample.finish_reason == "tool_calls"
+
+
 async def test_thoughts_of_the_older_kind() -> None:
     message = AIMessage("hi", additional_kwargs={"reasoning_content": "hm"})
     sample = (await drawn_from(Scripted(message=message))).samples[0]
