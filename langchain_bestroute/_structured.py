@@ -127,7 +127,7 @@ def _params(schema: Schema, method: Method, strict: bool | None) -> dict[str, An
 
 
 def _parser(schema: Schema, method: Method) -> Runnable[AIMessage, Any]:
-    # Here, because langchain-core imports its chat models without them.
+    # Here, because to import langchain-core's chat models does not import all of them.
     from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
     from langchain_core.output_parsers.openai_tools import (
         JsonOutputKeyToolsParser,
