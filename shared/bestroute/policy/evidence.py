@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -48,20 +46,17 @@ class Evidence:
             scores: Reward scores, where there are any [n].
         """
         counts = sorted(Counter(each for each in answers if each).values(), reverse=True)
-        known = np.array([score for score in scores if score is not None], dtype=np.float64)
-        known = known[np.isfinite(known)]
-        best, mean, spread = (
-            (known.max(), known.mean(), known.std()) if known.size else (math.nan,) * 3
-        )
+        known = [score for score in scores if score is not None and math.isfinite(score)]
+        mean = _mean(known)
         return cls(
             n=len(answers),
             top=counts[0] if counts else 0,
             second=counts[1] if len(counts) > 1 else 0,
             distinct=len(counts),
-            best=float(best),
-            mean=float(mean),
-            spread=float(spread),
-            tokens=float(np.mean(tokens)),
+            best=max(known, default=math.nan),
+            mean=mean,
+            spread=math.sqrt(_mean([(score - mean) ** 2 for score in known])),
+            tokens=_mean(tokens),
         )
 
     @property
@@ -73,3 +68,8 @@ class Evidence:
     def lead(self) -> int:
         """So many further samples cannot change which answer is the most frequent."""
         return max(self.top - self.second - 1, 0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Without numpy: the policies' types are imported wherever a chat model is."""
+    return math.fsum(values) / len(values) if values else math.nan
