@@ -2,60 +2,85 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
-    AudioBlock,
     ChatMessage,
     ContentBlock,
-    ImageBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
 
-from bestroute.errors import RequestError
+from llamaindex_bestroute._blocks import Part, as_text, parts
 
 _SAME_ROLE = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
 _IN_MESSAGE = (ThinkingBlock, ToolCallBlock)
+_CALLS = "tool_calls"
 
 
 def to_openai(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Messages in OpenAI format; the given ones are not changed.
 
     Thoughts of earlier turns are left out: the next turn may go to another model, and thoughts
-    are only valid for the one that had them.
+    are only valid for the one that had them. Images and files that tools brought follow the
+    tools' messages as the user's: there every provider takes them.
 
     Raises:
-        RequestError: A block that cannot be sent to every kind of model; names the block.
+        RequestError: A block that cannot be sent; names the block.
     """
-    return [_to_openai(message) for message in messages]
+    converted: list[dict[str, Any]] = []
+    brought: list[Part] = []
+    for message in messages:
+        if message.role is MessageRole.TOOL:
+            answer, more = _tool_answer(_to_openai(message))
+            converted.append(answer)
+            brought += more
+            continue
+        converted += _from_tools(brought)
+        brought = []
+        converted.append(_to_openai(message))
+    return converted + _from_tools(brought)
 
 
 def from_openai(message: Mapping[str, Any]) -> ChatMessage:
-    """The assistant's message: thoughts, text and tool calls, each as its own block."""
+    """The assistant's message: thoughts, text and tool calls, each as its own block.
+
+    Tool calls are beside the blocks as well: there LlamaIndex's programs look for them.
+    """
     blocks: list[ContentBlock] = []
     if thoughts := message.get("reasoning_content"):
         blocks.append(ThinkingBlock(content=thoughts))
     if text := message.get("content"):
         blocks.append(TextBlock(text=text))
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        blocks.append(tool_call_block(call, index))
-    kept = {"refusal": message["refusal"]} if message.get("refusal") else {}
+    calls = [_plain(call, f"call_{index}") for index, call in enumerate(message.get(_CALLS) or ())]
+    blocks += [_tool_call_block(call) for call in calls]
+    kept: dict[str, Any] = {_CALLS: calls} if calls else {}
+    if message.get("refusal"):
+        kept["refusal"] = message["refusal"]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kept)
 
 
-def tool_call_block(call: Mapping[str, Any], index: int) -> ToolCallBlock:
+def first_tool_call_only(message: ChatMessage) -> ChatMessage:
+    """The message without its tool calls after the first."""
+    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    kept = [block for block in message.blocks if not any(block is call for call in calls[1:])]
+    known = dict(message.additional_kwargs)
+    if _CALLS in known:
+        known[_CALLS] = known[_CALLS][:1]
+    return message.model_copy(update={"blocks": kept, "additional_kwargs": known})
+
+
+def _tool_call_block(call: Mapping[str, Any]) -> ToolCallBlock:
     """A tool call in OpenAI format as a block; arguments that are no JSON object stay text."""
-    function = call.get("function") or {}
+    function = call["function"]
     return ToolCallBlock(
-        tool_call_id=call.get("id") or f"call_{index}",  # some servers give none
-        tool_name=function.get("name") or "",
-        tool_kwargs=_arguments(function.get("arguments") or ""),
+        tool_call_id=call["id"],
+        tool_name=function["name"],
+        tool_kwargs=_arguments(function["arguments"]),
     )
 
 
@@ -69,11 +94,14 @@ def _arguments(text: str) -> dict[str, Any] | str:
 
 def _to_openai(message: ChatMessage) -> dict[str, Any]:
     known = message.additional_kwargs
+    calls = _tool_calls(message)
+    made = parts(block for block in message.blocks if not isinstance(block, _IN_MESSAGE))
+    text = as_text(made)  # one string where all is text, for not every server takes parts
     converted: dict[str, Any] = {
         "role": _SAME_ROLE.get(message.role, message.role.value),
-        "content": _content(message),
+        "content": made if text is None else None if calls and not made else text,
     }
-    if calls := _tool_calls(message):
+    if calls:
         converted["tool_calls"] = calls
     if message.role is MessageRole.TOOL and "tool_call_id" in known:
         converted["tool_call_id"] = known["tool_call_id"]
@@ -82,45 +110,18 @@ def _to_openai(message: ChatMessage) -> dict[str, Any]:
     return converted
 
 
-def _content(message: ChatMessage) -> str | list[dict[str, Any]] | None:
-    """One string where all is text, for not every server takes parts."""
-    blocks = [block for block in message.blocks if not isinstance(block, _IN_MESSAGE)]
-    if all(isinstance(block, TextBlock) for block in blocks):
-        only_calls = not blocks and _tool_calls(message)
-        return None if only_calls else message.content or ""
-    return [_part(block) for block in blocks]
+def _tool_answer(message: dict[str, Any]) -> tuple[dict[str, Any], list[Part]]:
+    """A tool's message with its text alone, and whatever else it brought."""
+    if isinstance(message["content"], str):
+        return message, []
+    texts = [part for part in message["content"] if part["type"] == "text"]
+    brought = [part for part in message["content"] if part["type"] != "text"]
+    text = as_text(texts)
+    return {**message, "content": texts if text is None else text}, brought
 
 
-def _part(block: ContentBlock) -> dict[str, Any]:
-    if isinstance(block, TextBlock):
-        return {"type": "text", "text": block.text}
-    if isinstance(block, ImageBlock):
-        return {"type": "image_url", "image_url": _image(block)}
-    if isinstance(block, AudioBlock):
-        return {"type": "input_audio", "input_audio": _audio(block)}
-    raise RequestError(
-        f"a block of type {block.block_type!r} ({type(block).__name__}) cannot be routed; "
-        "text, image, audio, thinking and tool_call blocks can: give its text as a TextBlock"
-    )
-
-
-def _image(block: ImageBlock) -> dict[str, Any]:
-    if block.url is not None:
-        url = str(block.url)
-    else:
-        data = _base64(block.resolve_image().read())
-        url = f"data:{block.image_mimetype or 'image/png'};base64,{data}"
-    return {"url": url, "detail": block.detail} if block.detail else {"url": url}
-
-
-def _audio(block: AudioBlock) -> dict[str, Any]:
-    if block.url is not None and not str(block.url).startswith("data:"):
-        raise RequestError("an audio block with a url cannot be sent: give its bytes or its path")
-    return {"data": _base64(block.resolve_audio().read()), "format": block.format or "wav"}
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _from_tools(brought: Sequence[Part]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(brought)}] if brought else []
 
 
 def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
         for block in message.blocks
         if isinstance(block, ToolCallBlock)
     ]
-    return calls or [_plain(call) for call in message.additional_kwargs.get("tool_calls") or ()]
+    return calls or [_plain(call) for call in message.additional_kwargs.get(_CALLS) or ()]
 
 
 def _call(call_id: str | None, name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
@@ -142,7 +143,9 @@ def _call(call_id: str | None, name: str, arguments: Mapping[str, Any] | str) ->
     }
 
 
-def _plain(call: Any) -> dict[str, Any]:
+def _plain(call: Any, other_id: str | None = None) -> dict[str, Any]:
+    """A call as plain data; some servers give it no id."""
     data: Mapping[str, Any] = call if isinstance(call, Mapping) else call.model_dump()
-    function = data["function"]
-    return _call(data.get("id"), function["name"], function["arguments"])
+    function = data.get("function") or {}
+    name, arguments = function.get("name") or "", function.get("arguments") or ""
+    return _call(data.get("id") or other_id, name, arguments)

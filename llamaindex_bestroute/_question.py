@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,103 +14,128 @@ from llama_index.core.base.llms.types import (
 )
 
 from bestroute import BestRoute, RoutedResponse
+from bestroute.samples import Usage
 from bestroute.sampling import Delta
-from llamaindex_bestroute._messages import from_openai
-from llamaindex_bestroute._tools import first_tool_call_only
+from llamaindex_bestroute._events import Trace
+from llamaindex_bestroute._messages import first_tool_call_only, from_openai
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the engine is asked.
+    """What the engine is asked; made where the caller's span is the current one.
 
     Attributes:
         engine: Answers it.
         messages: Chat messages in OpenAI format.
         options: Call parameters in OpenAI's names, and the engine's own.
         one_tool_call: Whether further tool calls of the answer are left out.
+        trace: Tells LlamaIndex's handlers what happens.
     """
 
     engine: BestRoute
     messages: list[dict[str, Any]]
     options: dict[str, Any]
     one_tool_call: bool = False
+    trace: Trace = field(default_factory=Trace)
 
     def answer(self) -> ChatResponse:
         """The whole answer."""
-        return self._whole(self.engine.complete(self.messages, **self.options))
+        [answer] = self._ask(_Answer(self.one_tool_call))
+        return answer
 
     async def aanswer(self) -> ChatResponse:
         """The whole answer."""
-        return self._whole(await self.engine.acomplete(self.messages, **self.options))
+        [answer] = [each async for each in self._aask(_Answer(self.one_tool_call))]
+        return answer
 
-    def stream(self) -> Iterator[ChatResponse]:
+    def stream(self) -> Generator[ChatResponse, None, None]:
         """The answer so far, piece by piece; the last response carries `raw`."""
-        partial = _Partial()
-        items = self.engine.stream(self.messages, **self.options)
-        with closing(items):
-            for item in items:
-                yield self._next(item, partial)
+        return self._ask(_Answer(self.one_tool_call, streaming=True))
 
-    async def astream(self) -> AsyncIterator[ChatResponse]:
+    def astream(self) -> AsyncGenerator[ChatResponse, None]:
         """The answer so far, piece by piece; the last response carries `raw`."""
-        partial = _Partial()
-        items = self.engine.astream(self.messages, **self.options)
-        async with aclosing(items):
-            async for item in items:
-                yield self._next(item, partial)
+        return self._aask(_Answer(self.one_tool_call, streaming=True))
 
-    def _next(self, item: Delta | RoutedResponse, partial: _Partial) -> ChatResponse:
-        if isinstance(item, RoutedResponse):
-            return self._whole(item, delta="")
-        return ChatResponse(message=self._cut(partial.add(item)), delta=item.text)
+    def _ask(self, answer: _Answer) -> Generator[ChatResponse, None, None]:
+        events = self.engine.events(self.messages, streaming=answer.streaming, **self.options)
+        with self.trace, closing(events):
+            for event in events:
+                self.trace.see(event)
+                if response := answer.response(event):
+                    yield response
 
-    def _whole(self, routed: RoutedResponse, delta: str | None = None) -> ChatResponse:
-        usage = {
-            "prompt_tokens": routed.usage.prompt_tokens,
-            "completion_tokens": routed.usage.completion_tokens,
-            "total_tokens": routed.usage.total_tokens,
-        }
-        return ChatResponse(
-            message=self._cut(from_openai(routed.message)),
-            delta=delta,
-            raw={
-                "usage": usage,
-                "bestroute": routed.summary(),
-                "model": routed.model,
-                "finish_reason": routed.winner.finish_reason,
-            },
-            additional_kwargs=dict(usage),
-        )
-
-    def _cut(self, message: ChatMessage) -> ChatMessage:
-        return first_tool_call_only(message) if self.one_tool_call else message
+    async def _aask(self, answer: _Answer) -> AsyncGenerator[ChatResponse, None]:
+        events = self.engine.aevents(self.messages, streaming=answer.streaming, **self.options)
+        with self.trace:
+            async with aclosing(events):
+                async for event in events:
+                    self.trace.see(event)
+                    if response := answer.response(event):
+                        yield response
 
 
 @dataclass
-class _Partial:
-    """A streamed message so far."""
+class _Answer:
+    """An answer so far."""
 
+    one_tool_call: bool
+    streaming: bool = False
     text: str = ""
     thoughts: str = ""
-    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, delta: Delta) -> ChatMessage:
-        """The message, this piece included."""
+    def response(self, event: object) -> ChatResponse | None:
+        """What the caller sees of an event, if anything."""
+        if isinstance(event, Delta):
+            return ChatResponse(message=self._so_far(event), delta=event.text)
+        if isinstance(event, RoutedResponse):
+            usage = _plain(event.usage)
+            return ChatResponse(
+                message=self._message(event.message),
+                delta="" if self.streaming else None,
+                raw={
+                    "usage": {**usage, **_details(event.usage)},
+                    "bestroute": event.summary(),
+                    "model": event.model,
+                    "finish_reason": event.winner.finish_reason,
+                },
+                additional_kwargs=usage,
+            )
+        return None
+
+    def _so_far(self, delta: Delta) -> ChatMessage:
         self.text += delta.text
         self.thoughts += delta.reasoning
-        for position, piece in enumerate(delta.tool_calls):
-            call = self.calls.setdefault(piece.get("index", position), {"function": {}})
-            function, new = call["function"], piece.get("function") or {}
-            call["id"] = call.get("id") or piece.get("id")
-            function["name"] = (function.get("name") or "") + (new.get("name") or "")
-            function["arguments"] = (function.get("arguments") or "") + (new.get("arguments") or "")
-        return from_openai(
+        self.calls += delta.tool_calls  # they come whole
+        return self._message(
             {
                 "content": self.text,
                 "reasoning_content": self.thoughts,
-                "tool_calls": list(self.calls.values()),
+                "tool_calls": self.calls,
             }
         )
+
+    def _message(self, message: dict[str, Any]) -> ChatMessage:
+        made = from_openai(message)
+        return first_tool_call_only(made) if self.one_tool_call else made
+
+
+def _plain(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _details(usage: Usage) -> dict[str, Any]:
+    """In OpenAI's form; nothing where no provider said anything."""
+    details: dict[str, Any] = {}
+    if usage.cached_tokens:
+        details["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens:
+        details["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return details
 
 
 def as_completion(response: ChatResponse) -> CompletionResponse:
@@ -121,3 +146,21 @@ def as_completion(response: ChatResponse) -> CompletionResponse:
         raw=response.raw,
         additional_kwargs=response.additional_kwargs,
     )
+
+
+def as_completions(
+    responses: Generator[ChatResponse, None, None],
+) -> Generator[CompletionResponse, None, None]:
+    """A streamed chat answer as a completion; leaving it leaves the answer."""
+    with closing(responses):
+        for response in responses:
+            yield as_completion(response)
+
+
+async def as_acompletions(
+    responses: AsyncGenerator[ChatResponse, None],
+) -> AsyncGenerator[CompletionResponse, None]:
+    """A streamed chat answer as a completion; leaving it leaves the answer."""
+    async with aclosing(responses):
+        async for response in responses:
+            yield as_completion(response)

@@ -16,7 +16,11 @@ _CHOICES = ("auto", "none", "required")
 
 
 def tool_params(
-    tools: Sequence[BaseTool], choice: str | dict[str, Any] | None, required: bool
+    tools: Sequence[BaseTool],
+    choice: str | dict[str, Any] | None,
+    *,
+    required: bool,
+    strict: bool | None = None,
 ) -> dict[str, Any]:
     """OpenAI parameters that offer the tools; none if there are no tools.
 
@@ -24,10 +28,14 @@ def tool_params(
         tools: LlamaIndex tools.
         choice: auto, none, required (or any), a tool's name, or OpenAI's own form.
         required: Whether some tool must be called, where `choice` does not say.
+        strict: Whether the provider is to keep to the tools' schemas.
     """
     if not tools:
         return {}
     offered = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+    for tool in offered if strict else ():
+        tool["function"]["strict"] = True
+        tool["function"]["parameters"]["additionalProperties"] = False
     return {"tools": offered, "tool_choice": _choice(choice, required)}
 
 
@@ -62,10 +70,3 @@ def _arguments(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def first_tool_call_only(message: ChatMessage) -> ChatMessage:
-    """The message without its tool calls after the first."""
-    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    kept = [block for block in message.blocks if not any(block is call for call in calls[1:])]
-    return message.model_copy(update={"blocks": kept})

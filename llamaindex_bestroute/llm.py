@@ -22,30 +22,50 @@ from llama_index.core.llms.llm import ToolSelection
 from pydantic import ConfigDict, Field, field_serializer
 
 from bestroute import BestRoute, catalog
+from bestroute.defaults import CallDefaults
 from bestroute.options import READING
-from bestroute.pool import PoolLike
+from bestroute.pool import PooledModel, PoolLike
 from bestroute.source import Source
-from bestroute.target import ASKED, OnUncertified, Target, override
+from bestroute.target import Target
 from llamaindex_bestroute._messages import to_openai
 from llamaindex_bestroute._prompting import Prompting
-from llamaindex_bestroute._question import Question, as_completion
+from llamaindex_bestroute._question import (
+    Question,
+    as_acompletions,
+    as_completion,
+    as_completions,
+)
 from llamaindex_bestroute._reading import recognised, remembered
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
+    from bestroute.policy import Policy
+
 _UNKNOWN_WINDOW = 8192
-_PARAMS = ("max_n", "temperature", "max_tokens", *ASKED)
+_SHOWN = (
+    "max_n",
+    "streaming_max_n",
+    "max_cost",
+    "query_turns",
+    "query_pattern",
+    "temperature",
+    "max_tokens",
+    "timeout",
+)
 
 
-class BestRouteLLM(Prompting):
+class BestRouteLLM(CallDefaults, Prompting):
     """Routes each request to a model and a number of samples, and answers with the best sample.
 
-    Keyword arguments of a call are OpenAI parameters (tools, response_format, stop ...), except
-    for `threshold`, `max_drop`, `target_cost`, `confidence`, `on_uncertified`, `max_n` and
-    `query_text`, which go to the engine. Query engines put the
-    retrieved context into the user message; the router reads their question only.
+    Keyword arguments of a call are those of `bestroute.options.Options`: OpenAI's parameters
+    (tools, response_format, stop ...), and the router's (`threshold`, `max_n`, `model` ...);
+    they win over the fields. Query engines put the retrieved context into the user message; the
+    router reads their question only.
+
+    Usage is the sum over all samples. The decision and its cost are in `raw["bestroute"]`; they
+    and the selection are events as well, and each candidate is a span, without its text.
 
     Keys belong to the models of the pool. Dumps and pickles leave them out; only
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
@@ -59,18 +79,10 @@ class BestRouteLLM(Prompting):
             model of your own). Such a model can be neither pickled nor built from its dump.
         max_retries: Further attempts of a call after a passing failure.
 
+    The options of every call are fields, those of `CallDefaults`. Fields of its own are:
+
     Attributes:
         source: What the engine is built from.
-        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
-        max_drop: Instead, the largest relative quality drop against always-reference that
-            calibration promises.
-        target_cost: Instead, $ for 1,000 queries, as measured in calibration.
-        confidence: Of `max_drop`, by default 0.95.
-        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
-            always asks the reference.
-        max_n: Largest number of samples of one model.
-        temperature: Sampling temperature, instead of the pool's; 0 means one sample.
-        max_tokens: Longest answer, instead of the pool's.
         context_window: By default the smallest of the pool, an unknown one taken as 8192.
         is_function_calling_model: By default whether every model of the pool can call tools.
         query_variables: What prompt templates call the question: the first of these that a
@@ -95,14 +107,6 @@ class BestRouteLLM(Prompting):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     source: Source = Field(frozen=True)
-    threshold: float | None = None
-    max_drop: float | None = None
-    target_cost: float | None = None
-    confidence: float | None = None
-    on_uncertified: OnUncertified | None = None
-    max_n: int | None = Field(default=None, ge=1)
-    temperature: float | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
     context_window: int | None = Field(default=None, ge=1)
     is_function_calling_model: bool | None = None
 
@@ -127,7 +131,7 @@ class BestRouteLLM(Prompting):
         )
         super().__init__(source=source, **fields)
         if source is not given:  # a pickle's is built when first asked for
-            source.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call
+            _ = self._policy, self._members  # a mistake shows here, not at the first call
 
     @classmethod
     def from_pretrained(
@@ -168,8 +172,8 @@ class BestRouteLLM(Prompting):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What holds for every model of the pool."""
-        models = self.engine.pool.models
+        """What holds for every model that may be asked."""
+        models = self._members
         window, tools = self.context_window, self.is_function_calling_model
         if window is None:
             window = min(catalog.context_window(each) or _UNKNOWN_WINDOW for each in models)
@@ -187,21 +191,28 @@ class BestRouteLLM(Prompting):
     def _model_name(self) -> str:
         return f"bestroute:{self.engine.pool.reference.name}"
 
+    @property
+    def _members(self) -> Sequence[PooledModel]:
+        pool = self.engine.pool
+        return [pool[name] for name in self.models] if self.models else pool.models
+
+    @property
+    def _policy(self) -> Policy:
+        return self.engine.policy_at(Target.of(self))
+
     def to_payload(self) -> dict[str, Any]:
         """What events may know of it: no keys, no addresses."""
-        policy = self.engine.policy_at(Target.of(self))
+        policy = self._policy
         return {
             "class_name": self.class_name(),
             "model_name": self._model_name,
-            "models": [member.name for member in self.engine.pool.models],
+            "models": [member.name for member in self._members],
             "policy": policy.name,
             "threshold": getattr(policy, "threshold", None),
             "max_drop": getattr(policy, "max_drop", None),
             "confidence": getattr(policy, "confidence", None),
             "target_cost": getattr(policy, "target_cost", None),
-            "max_n": self.max_n,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
+            **{name: getattr(self, name) for name in _SHOWN},
         }
 
     @field_serializer("source")
@@ -226,16 +237,14 @@ class BestRouteLLM(Prompting):
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Stream one sample as it comes; of several, the selected one in one piece."""
-        question = self._question(messages, kwargs)
-        return (response for response in question.stream())
+        return self._question(messages, kwargs).stream()
 
     @llm_chat_callback()
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Stream one sample as it comes; of several, the selected one in one piece."""
-        question = self._question(messages, kwargs)
-        return (response async for response in question.astream())
+        return self._question(messages, kwargs).astream()
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -254,16 +263,14 @@ class BestRouteLLM(Prompting):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """`stream_chat` with one user message."""
-        question = self._prompted(prompt, formatted, kwargs)
-        return (as_completion(response) for response in question.stream())
+        return as_completions(self._prompted(prompt, formatted, kwargs).stream())
 
     @llm_completion_callback()
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """`astream_chat` with one user message."""
-        question = self._prompted(prompt, formatted, kwargs)
-        return (as_completion(response) async for response in question.astream())
+        return as_acompletions(self._prompted(prompt, formatted, kwargs).astream())
 
     def _prompted(self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]) -> Question:
         if not formatted and self.completion_to_prompt is not None:
@@ -271,16 +278,14 @@ class BestRouteLLM(Prompting):
         return self._question([ChatMessage(content=prompt)], kwargs)
 
     def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
-        own: dict[str, Any] = {name: getattr(self, name) for name in _PARAMS}
-        own["query_text"] = remembered(messages)
-        options = override(own, kwargs)
-        if not any(options.get(name) for name in READING):
-            options["query_text"] = recognised(messages)
+        options = self.options_of({"query_text": remembered(messages), **kwargs})
+        if not any(options.get(name) for name in READING) and (read := recognised(messages)):
+            options["query_text"] = read
         return Question(
             engine=self.engine,
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),
             messages=to_openai(messages),
-            options={name: value for name, value in options.items() if value is not None},
+            options=options,
         )
 
     def _prepare_chat_with_tools(
@@ -292,6 +297,7 @@ class BestRouteLLM(Prompting):
         allow_parallel_tool_calls: bool = False,
         tool_required: bool = False,
         tool_choice: str | dict[str, Any] | None = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         history = list(chat_history or ())
@@ -300,7 +306,7 @@ class BestRouteLLM(Prompting):
             history.append(user_msg)
         return {
             "messages": history,
-            **tool_params(tools, tool_choice, tool_required),
+            **tool_params(tools, tool_choice, required=tool_required, strict=strict),
             # Not OpenAI's parallel_tool_calls: several providers refuse that one.
             "allow_parallel_tool_calls": allow_parallel_tool_calls,
             **kwargs,

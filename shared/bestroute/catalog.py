@@ -13,6 +13,8 @@ from bestroute.query import Need
 _SUPPORTS: Mapping[Need, str] = {
     "vision": "supports_vision",
     "audio": "supports_audio_input",
+    "video": "supports_video_input",
+    "documents": "supports_pdf_input",
     "tools": "supports_function_calling",
     "response_format": "supports_response_schema",
 }

@@ -27,8 +27,9 @@ def excluded_arms(
     """The arms that cannot serve the request, and why, in words.
 
     An arm is out when its model cannot hold the prompt and the answer asked for, cannot do what
-    the request needs (images, audio, tools, response_format), would be sampled more than once
-    at temperature 0, or more often than `max_n`, or is none of those that the call names.
+    the request needs (images, audio, video, documents, tools, response_format), would be
+    sampled more than once at temperature 0, or more often than `max_n`, or is none of those
+    that the call names.
 
     Args:
         request: The request.

@@ -95,8 +95,9 @@ class PooledModel(BaseModel):
             `None` asks LiteLLM.
         max_native_n: Largest n of one call; more samples are drawn by further calls.
         context_window: Prompt plus completion tokens that it holds; `None` asks LiteLLM.
-        vision, audio, tools, response_format: What it can do; `None` asks LiteLLM, and what
-            nobody knows is taken as possible for tools and response_format, not for the rest.
+        vision, audio, video, documents, tools, response_format: What it can do; `None` asks
+            LiteLLM, and what nobody knows is taken as possible for tools and response_format,
+            not for the rest.
         rpm: Calls a minute that `collect` may make; `None` is no limit.
         params: Further LiteLLM parameters (api_base, temperature, api_key ...). A text
             `os.environ/NAME` is read from the environment at call time.
@@ -122,6 +123,8 @@ class PooledModel(BaseModel):
     context_window: int | None = Field(default=None, ge=1)
     vision: bool | None = None
     audio: bool | None = None
+    video: bool | None = None
+    documents: bool | None = None
     tools: bool | None = None
     response_format: bool | None = None
     rpm: int | None = Field(default=None, ge=1)

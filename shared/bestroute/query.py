@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bestroute.errors import RequestError
 
-Need = Literal["vision", "audio", "tools", "response_format"]
+Need = Literal["vision", "audio", "video", "documents", "tools", "response_format"]
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _NOT_PARAMS = ("model", "messages", "stream", "caching")
@@ -22,7 +22,9 @@ _PART_NEEDS: Mapping[str, Need] = {
     "input_image": "vision",
     "input_audio": "audio",
     "audio": "audio",
+    "video_url": "video",
 }
+_FILE_NEEDS: Mapping[str, Need] = {"image": "vision", "audio": "audio", "video": "video"}
 
 
 class Request(BaseModel):
@@ -150,7 +152,7 @@ def _reason(item: Any) -> str:
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """The text of one message, images and audio left out."""
+    """The text of one message, images, audio, video and documents left out."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -166,5 +168,15 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _part_needs(message: Mapping[str, Any]) -> Iterator[Need]:
     for part in _parts(message):
-        if need := _PART_NEEDS.get(str(part.get("type"))):
+        kind = str(part.get("type"))
+        if kind in ("file", "input_file"):
+            yield _file_need(part.get("file"))
+        elif need := _PART_NEEDS.get(kind):
             yield need
+
+
+def _file_need(file: Any) -> Need:
+    """By its MIME type, which is told beside its data or in its data URL."""
+    known = file if isinstance(file, Mapping) else {}
+    mime = str(known.get("format") or known.get("file_data") or "").removeprefix("data:")
+    return _FILE_NEEDS.get(mime.partition("/")[0], "documents")

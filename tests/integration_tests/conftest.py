@@ -44,7 +44,14 @@ def pool(chat_server: ChatServer) -> Pool:
 @pytest.fixture
 def one_model(chat_server: ChatServer) -> Pool:
     """The reference alone: every answer is one sample."""
-    model = {"model": "openai/big", "reference": True, "vision": True, "audio": True}
+    model = {
+        "model": "openai/big",
+        "reference": True,
+        "vision": True,
+        "audio": True,
+        "video": True,
+        "documents": True,
+    }
     return {"models": [{**model, "price": {"input": 1, "output": 1}, "params": chat_server.params}]}
 
 

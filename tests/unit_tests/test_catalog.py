@@ -63,6 +63,13 @@ def test_what_nobody_knows() -> None:
     assert catalog.can(own, "response_format")
 
 
+def test_documents_and_video_are_known_of_some() -> None:
+    assert catalog.can(member("anthropic/claude-sonnet-4-5"), "documents")
+    assert catalog.can(member("gemini/gemini-2.5-pro"), "video")
+    assert not catalog.can(member("openai/gpt-3.5-turbo"), "documents")
+    assert not catalog.can(member("openai/gpt-4o"), "video")
+
+
 def test_half_a_price_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     import litellm
 

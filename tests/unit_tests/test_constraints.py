@@ -12,7 +12,10 @@ from bestroute.cost import CostModel, TokenStats
 from bestroute.query import Request
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+MEDIA = dict.fromkeys(("vision", "video", "documents"), True)
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+PDF = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0xLjQ="}}
+VIDEO = {"type": "file", "file": {"file_id": "f1", "format": "video/mp4"}}
 
 
 def excluded(
@@ -22,7 +25,12 @@ def excluded(
         {
             "models": [
                 {"model": "openai/s", "name": "small", "max_samples": 3, **small},
-                {"model": "openai/b", "name": "big", "reference": True, "vision": True},
+                {
+                    "model": "openai/b",
+                    "name": "big",
+                    "reference": True,
+                    **dict.fromkeys(MEDIA, True),
+                },
             ]
         }
     )
@@ -41,6 +49,8 @@ def test_an_ordinary_request_excludes_nothing() -> None:
     ("content", "params", "need"),
     [
         ([IMAGE], {}, "vision"),
+        ([PDF], {}, "documents"),
+        ([VIDEO], {}, "video"),
         ("hi", {"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ("hi", {"response_format": {"type": "json_object"}}, "response_format"),
     ],
@@ -57,6 +67,11 @@ def test_a_model_that_lacks_a_need_is_out_with_all_its_arms(
 def test_audio_is_assumed_of_nobody() -> None:
     request = Request.build([{"role": "user", "content": [AUDIO]}])
     assert set(excluded(request)) == {*SMALL, "big:1"}
+
+
+@pytest.mark.parametrize("part", [PDF, VIDEO])
+def test_nor_are_video_and_documents(part: Any) -> None:
+    assert set(excluded(Request.build([{"role": "user", "content": [part]}]))) == SMALL
 
 
 @pytest.mark.parametrize("where", ["request", "pool"])

@@ -14,6 +14,7 @@ from llama_index.core.base.llms.types import (
     CachePoint,
     ChatMessage,
     CitableBlock,
+    CitationBlock,
     ContentBlock,
     DocumentBlock,
     ImageBlock,
@@ -24,7 +25,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from bestroute.errors import RequestError
+from bestroute.errors import NoEligibleArmError, RequestError
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import ChatServer, Reply
 
@@ -32,6 +33,8 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PNG_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+PDF = b"%PDF-1.4 a paper"
+MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00"
 
 
@@ -40,9 +43,9 @@ def sent(one_model: Any, chat_server: ChatServer) -> Any:
     """What the server gets for messages, as OpenAI messages."""
 
     def send(*messages: ChatMessage) -> list[dict[str, Any]]:
-        before = [message.model_copy(deep=True) for message in messages]
+        before = [message.model_dump() for message in messages]
         BestRouteLLM(one_model).chat(messages)
-        assert list(messages) == before  # the caller's history is the caller's
+        assert [message.model_dump() for message in messages] == before  # it is the caller's
         body = chat_server.requests[-1]
         return list(body["messages"])
 
@@ -57,6 +60,7 @@ def test_text(sent: Any) -> None:
         ChatMessage("well", role=MessageRole.CHATBOT),
         ChatMessage("so", role=MessageRole.MODEL),
         ChatMessage("Ada here", additional_kwargs={"name": "ada"}),
+        ChatMessage("3", role="function", additional_kwargs={"name": "add"}),
     ) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "one\ntwo"},
@@ -64,7 +68,13 @@ def test_text(sent: Any) -> None:
         {"role": "assistant", "content": "well"},
         {"role": "assistant", "content": "so"},
         {"role": "user", "content": "Ada here", "name": "ada"},
+        {"role": "function", "content": "3", "name": "add"},
     ]
+
+
+def test_a_developer_is_a_system_where_only_that_is_known(sent: Any) -> None:
+    first, _ = sent(ChatMessage("Be brief.", role="developer"), ChatMessage("Hi"))
+    assert first == {"role": "system", "content": "Be brief."}
 
 
 @pytest.mark.parametrize("form", ["bytes", "stream", "path", "data url"])
@@ -104,28 +114,142 @@ def test_audio(sent: Any) -> None:
     ]
 
 
-def test_a_model_that_cannot_see_is_not_asked(pool: Any, chat_server: ChatServer) -> None:
-    pool["models"][1]["vision"] = True
-    response = BestRouteLLM(pool).chat([ChatMessage(blocks=[ImageBlock(image=PNG)])])
+@pytest.mark.parametrize("form", ["bytes", "base64", "stream", "path"])
+def test_a_document(form: str, sent: Any, tmp_path: Path) -> None:
+    path = tmp_path / "paper.pdf"
+    path.write_bytes(PDF)
+    block = {
+        "bytes": lambda: DocumentBlock(data=PDF, title="paper.pdf"),
+        "base64": lambda: DocumentBlock(data=base64.b64encode(PDF), title="paper"),
+        "stream": lambda: DocumentBlock(data=io.BytesIO(PDF), title="paper.pdf"),
+        "path": lambda: DocumentBlock(path=path, title="paper"),
+    }[form]()
+    [message] = sent(ChatMessage(blocks=[TextBlock(text="Sum it up."), block]))
+    data = base64.b64encode(PDF).decode()
+    file = {"filename": "paper.pdf", "file_data": f"data:application/pdf;base64,{data}"}
+    assert message["content"] == [
+        {"type": "text", "text": "Sum it up."},
+        {"type": "file", "file": file},
+    ]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.md", "notes.csv"])
+def test_a_document_that_is_text_is_text_to_every_model(
+    name: str, sent: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text("Grüße", encoding="utf-8")
+    [message] = sent(ChatMessage(blocks=[DocumentBlock(path=path, title="Notes")]))
+    assert message == {"role": "user", "content": "Notes\nGrüße"}
+
+
+@pytest.mark.parametrize("mime", [None, "video/webm"])
+def test_a_video(mime: str | None, sent: Any) -> None:
+    [message] = sent(ChatMessage(blocks=[VideoBlock(video=MP4, video_mimetype=mime)]))
+    data = base64.b64encode(MP4).decode()
+    url = f"data:{mime or 'video/mp4'};base64,{data}"
+    file = {"filename": "video", "file_data": url}
+    assert message["content"] == [{"type": "file", "file": file}]
+
+
+@pytest.mark.parametrize(
+    ("need", "block"),
+    [
+        ("vision", ImageBlock(image=PNG)),
+        ("audio", AudioBlock(audio=WAV)),
+        ("video", VideoBlock(video=MP4)),
+        ("documents", DocumentBlock(data=PDF)),
+    ],
+)
+def test_a_model_that_cannot_take_it_is_not_asked(
+    need: str, block: ContentBlock, pool: Any, chat_server: ChatServer
+) -> None:
+    pool["models"][1][need] = True
+    response = BestRouteLLM(pool).chat([ChatMessage(blocks=[block])])
     assert response.raw["bestroute"]["arm"] == "openai/big:1"
     assert [body["model"] for body in chat_server.requests] == ["big"]
+    del pool["models"][1][need]
+    with pytest.raises(NoEligibleArmError, match=need):
+        BestRouteLLM(pool).chat([ChatMessage(blocks=[block])])
+
+
+def test_what_is_cited_is_text(sent: Any) -> None:
+    citation = CitationBlock(
+        cited_content="C, G, D, A", source="s", title="Strings", additional_location_info={}
+    )
+    block = CitableBlock(title="Strings", source="s", content="The cello is tuned in fifths.")
+    messages = sent(
+        ChatMessage(blocks=[block, TextBlock(text="How?")]),
+        ChatMessage(blocks=[TextBlock(text="So:"), citation], role="assistant"),
+        ChatMessage("Thanks"),
+    )
+    assert messages[0]["content"] == "Strings\nThe cello is tuned in fifths.\nHow?"
+    assert messages[1]["content"] == "So:\nC, G, D, A"
+
+
+def test_what_is_cited_may_be_an_image(sent: Any) -> None:
+    block = CitableBlock(title="A dot", source="s", content=[ImageBlock(image=PNG)])
+    [message] = sent(ChatMessage(blocks=[block]))
+    assert message["content"] == [
+        {"type": "text", "text": "A dot"},
+        {"type": "image_url", "image_url": {"url": PNG_URL}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "mark"),
+    [("openai", {"cache_control": {"type": "ephemeral", "ttl": "1h"}}), ("together_ai", {})],
+)
+def test_a_cache_point_goes_to_who_may_know_it(
+    provider: str, mark: Any, one_model: Any, chat_server: ChatServer
+) -> None:
+    one_model["models"][0]["model"] = f"{provider}/big"  # the one may be any compatible server
+    point = CachePoint(cache_control=CacheControl(type="ephemeral", ttl="1h"))
+    message = ChatMessage(blocks=[TextBlock(text="Long"), point, TextBlock(text="Short")])
+    BestRouteLLM(one_model).chat([message])
+    [body] = chat_server.requests
+    long, short = body["messages"][0]["content"]
+    assert long == {"type": "text", "text": "Long", **mark}
+    assert short == {"type": "text", "text": "Short"}
+
+
+def test_what_tools_bring_beside_text_comes_from_the_user(sent: Any) -> None:
+    calls = [ToolCallBlock(tool_call_id=each, tool_name="draw") for each in ("c1", "c2")]
+    blocks = [TextBlock(text="A dot"), ImageBlock(image=PNG)]
+    *_, first, second, brought, last = sent(
+        ChatMessage("Draw two."),
+        ChatMessage(role="assistant", blocks=list(calls)),
+        ChatMessage(role="tool", blocks=blocks, additional_kwargs={"tool_call_id": "c1"}),
+        ChatMessage(role="tool", blocks=blocks[1:], additional_kwargs={"tool_call_id": "c2"}),
+        ChatMessage("Nice."),
+    )
+    image = {"type": "image_url", "image_url": {"url": PNG_URL}}
+    assert first == {"role": "tool", "content": "A dot", "tool_call_id": "c1"}
+    assert second == {"role": "tool", "content": "", "tool_call_id": "c2"}
+    assert brought == {"role": "user", "content": [image, image]}
+    assert last == {"role": "user", "content": "Nice."}
+
+
+class _Unknown(TextBlock):
+    """A kind of block that LlamaIndex may have one day."""
 
 
 @pytest.mark.parametrize(
     ("block", "named"),
     [
-        (DocumentBlock(data=b"%PDF-1.4"), "'document' (DocumentBlock)"),
-        (VideoBlock(video=b"0000"), "'video' (VideoBlock)"),
-        (CachePoint(cache_control=CacheControl(type="ephemeral")), "'cache' (CachePoint)"),
-        (CitableBlock(title="t", source="s", content="c"), "'citable' (CitableBlock)"),
+        (CachePoint(cache_control=CacheControl(type="ephemeral")), "CachePoint"),
+        (DocumentBlock(data=b"?", title="What"), "document block 'What'"),
+        (DocumentBlock(url="https://example.org/a.pdf"), "document block with a url"),
+        (VideoBlock(url="https://example.org/a.mp4"), "video block with a url"),
         (AudioBlock(url="https://example.org/a.wav"), "audio block with a url"),
+        (_Unknown(text="?"), "_Unknown"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name(
     block: ContentBlock, named: str, one_model: Any, chat_server: ChatServer
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        BestRouteLLM(one_model).chat([ChatMessage(blocks=[TextBlock(text="?"), block])])
+        BestRouteLLM(one_model).chat([ChatMessage(blocks=[block])])
     assert named in str(caught.value)
     assert not chat_server.requests
 

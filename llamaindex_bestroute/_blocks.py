@@ -1,0 +1,163 @@
+"""LlamaIndex's content blocks -> parts of a message in OpenAI format."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import IOBase
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CachePoint,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+    VideoBlock,
+)
+
+from bestroute.errors import RequestError
+
+Part = dict[str, Any]
+
+
+def parts(blocks: Iterable[object]) -> list[Part]:
+    """The parts of a message.
+
+    A cache point marks the part before it; LiteLLM passes the mark to the providers that know
+    it, and takes it off for the others. What is cited counts as text, its title before it, and
+    so does a document that is text.
+
+    Raises:
+        RequestError: A block that cannot be sent; names the block.
+    """
+    made: list[Part] = []
+    for block in blocks:
+        if isinstance(block, CachePoint):
+            _mark(made, block)
+        else:
+            made += _parts(block)
+    return made
+
+
+def as_text(made: Iterable[Part]) -> str | None:
+    """Parts as one string; `None` where they are more than text."""
+    found = list(made)
+    only_text = all(set(part) == {"type", "text"} for part in found)
+    return "\n".join(part["text"] for part in found) if only_text else None
+
+
+def _mark(made: list[Part], point: CachePoint) -> None:
+    if not made:
+        raise RequestError("a CachePoint marks the block before it, and there is none: move it")
+    control = point.cache_control.model_dump()
+    made[-1] = {**made[-1], "cache_control": control}
+
+
+def _parts(block: object) -> Iterator[Part]:
+    if isinstance(block, CitableBlock):
+        yield _text(block.title)
+        yield from parts(block.content)
+    elif isinstance(block, CitationBlock):
+        yield from _parts(block.cited_content)
+    else:
+        yield _part(block)
+
+
+def _part(block: object) -> Part:
+    make = _MAKERS.get(type(block))
+    if make is None:
+        kind = getattr(block, "block_type", "unknown")
+        raise RequestError(
+            f"a block of type {kind!r} ({type(block).__name__}) cannot be routed: give its text "
+            "as a TextBlock"
+        )
+    return make(block)
+
+
+def _text(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def _image(block: ImageBlock) -> Part:
+    if block.url is not None:
+        url = str(block.url)
+    else:
+        url = _data_url(block.image_mimetype or "image/png", block.resolve_image())
+    image = {"url": url, "detail": block.detail} if block.detail else {"url": url}
+    return {"type": "image_url", "image_url": image}
+
+
+def _audio(block: AudioBlock) -> Part:
+    _refuse_address("audio", block.url)
+    audio = {"data": _base64(block.resolve_audio().read()), "format": block.format or "wav"}
+    return {"type": "input_audio", "input_audio": audio}
+
+
+def _video(block: VideoBlock) -> Part:
+    _refuse_address("video", block.url)
+    content = block.resolve_video()
+    mime = block.video_mimetype or _mime(block.path, block.url) or "video/mp4"
+    file = {"file_data": _data_url(mime, content), "filename": "video", "format": mime}
+    if block.detail:
+        file["detail"] = block.detail
+    if block.fps:
+        return _file({**file, "video_metadata": {"fps": block.fps}})
+    return _file(file)
+
+
+def _document(block: DocumentBlock) -> Part:
+    _refuse_address("document", block.url)
+    content = block.resolve_document()
+    data = content.read()
+    known = block.document_mimetype or _mime(block.path, block.url, block.title)
+    mime = known or DocumentBlock(data=data).document_mimetype  # which looks at the bytes
+    if mime is None:
+        raise RequestError(
+            f"the kind of the document block {block.title!r} is unknown: give its document_mimetype"
+        )
+    if mime.startswith("text/"):
+        return _text(f"{block.title}\n{data.decode('utf-8', errors='replace')}")
+    url = f"data:{mime};base64,{_base64(data)}"
+    return _file({"file_data": url, "filename": _filename(block, mime), "format": mime})
+
+
+def _filename(block: DocumentBlock, mime: str) -> str:
+    title, ending = block.title or "document", mimetypes.guess_extension(mime) or ""
+    return title if "." in title else title + ending
+
+
+def _file(file: Mapping[str, Any]) -> Part:
+    return {"type": "file", "file": dict(file)}
+
+
+def _mime(*names: object) -> str | None:
+    """By a file's name, or out of a data URL."""
+    guesses = (mimetypes.guess_type(str(name))[0] for name in names if name is not None)
+    return next(filter(None, guesses), None)
+
+
+def _refuse_address(kind: str, url: object) -> None:
+    """Not every provider fetches what has an address, and we fetch nothing."""
+    if url is not None and not str(url).startswith("data:"):
+        raise RequestError(f"{kind} block with a url cannot be sent: give its bytes or its path")
+
+
+def _data_url(mime: str, content: IOBase) -> str:
+    return f"data:{mime};base64,{_base64(content.read())}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+_MAKERS: Mapping[type, Callable[[Any], Part]] = {
+    TextBlock: lambda block: _text(block.text),
+    ImageBlock: _image,
+    AudioBlock: _audio,
+    VideoBlock: _video,
+    DocumentBlock: _document,
+}
