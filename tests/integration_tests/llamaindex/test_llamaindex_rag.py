@@ -1,64 +1,25 @@
-"""A query engine over five documents: nothing leaves the machine, the router reads the question."""
+"""What the router reads, and who says so: the template, the call, the field, or the text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
-from llama_index.core import Document, VectorStoreIndex
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import TokenCountingHandler
-from llama_index.core.embeddings import BaseEmbedding
-from pydantic import PrivateAttr
+from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate, RichPromptTemplate
+from llama_index.core.prompts.chat_prompts import CHAT_REFINE_PROMPT, CHAT_TEXT_QA_PROMPT
+from llama_index.core.selectors.prompts import DEFAULT_SINGLE_PYD_SELECT_PROMPT_TMPL
 
-from bestroute import Arm, BestRoute, ModelPool, Prediction
+from bestroute import BestRoute, ModelPool
 from bestroute.calibration import CalibrationTable, Promise
-from bestroute.routers.static import StaticEncoder
 from llamaindex_bestroute import BestRouteLLM
+from tests.integration_tests.llamaindex.conftest import TEXTS
 from tests.servers import Body, ChatServer
 
-TEXTS = [
-    "The Nile flows through Egypt into the Mediterranean Sea.",
-    "Photosynthesis turns sunlight, water and carbon dioxide into sugar.",
-    "Johannes Gutenberg printed the Bible with movable type in Mainz.",
-    "Basalt is a dark rock that forms when lava cools quickly.",
-    "The cello is tuned in fifths: C, G, D and A.",
-]
 QUESTION = "Which strings does a cello have?"
-
-
-class StaticEmbedding(BaseEmbedding):
-    """Static word embeddings: small, deterministic, on this machine."""
-
-    _encoder: StaticEncoder = PrivateAttr(default_factory=StaticEncoder)
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return [float(value) for value in self._encoder.encode([text])[0]]
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
-
-
-class ReadingRouter:
-    """Notes what it is given to read; takes the small model for every question."""
-
-    def __init__(self, arms: Sequence[Arm]) -> None:
-        self.arms = tuple(arms)
-        self.read: list[str] = []
-
-    def predict(self, queries: Sequence[str]) -> Prediction:
-        self.read += queries
-        return Prediction(self.arms, np.ones((len(queries), len(self.arms))))
-
-
-@pytest.fixture
-def index() -> VectorStoreIndex:
-    documents = [Document(text=text) for text in TEXTS]
-    return VectorStoreIndex.from_documents(documents, embed_model=StaticEmbedding())
+STUFFED = f"Context: {TEXTS[4]}\nQuestion: {QUESTION}"
 
 
 def _answer(body: Body) -> str:
@@ -67,74 +28,87 @@ def _answer(body: Body) -> str:
     return "C, G, D and A" if "tuned in fifths" in said and QUESTION in said else "I do not know"
 
 
-def test_a_query_engine(index: VectorStoreIndex, pool: Any, chat_server: ChatServer) -> None:
+def test_a_query_engine(
+    counter: TokenCountingHandler,
+    index: VectorStoreIndex,
+    llm: BestRouteLLM,
+    router: Any,
+    chat_server: ChatServer,
+) -> None:
     chat_server.reply = _answer
-    engine = index.as_query_engine(llm=BestRouteLLM(pool), similarity_top_k=1)
-    response = engine.query(QUESTION)
+    response = index.as_query_engine(llm=llm, similarity_top_k=1).query(QUESTION)
     assert str(response) == "C, G, D and A"
     assert [node.text for node in response.source_nodes] == [TEXTS[4]]
-
-
-def test_a_query_engine_counts_every_sample(
-    index: VectorStoreIndex, pool: Any, chat_server: ChatServer, counter: TokenCountingHandler
-) -> None:
-    chat_server.reply = "C, G, D and A"
-    index.as_query_engine(llm=BestRouteLLM(pool)).query(QUESTION)
+    assert router.read == [QUESTION]
     [body] = chat_server.requests
+    assert all(set(message) == {"role", "content"} for message in body["messages"])
     words = [word for message in body["messages"] for word in message["content"].split()]
     assert counter.prompt_llm_token_count == len(words)  # as the server counts
     assert counter.completion_llm_token_count == 3 * 5
 
 
-async def test_an_async_streaming_query_engine(
-    index: VectorStoreIndex, pool: Any, chat_server: ChatServer
+CHAT = ChatPromptTemplate([ChatMessage("{context_str}", role="system"), ChatMessage("{query_str}")])
+RICH = RichPromptTemplate("{{ context_str }}\n{{ query_str }}")
+
+
+@pytest.mark.parametrize("template", [PromptTemplate("{context_str} {query_str}"), CHAT, RICH])
+async def test_a_template_s_variable_is_read(template: Any, llm: BestRouteLLM, router: Any) -> None:
+    filled: dict[str, Any] = {"context_str": TEXTS[4], "query_str": QUESTION}
+    llm.predict(template, **filled)
+    await llm.apredict(template, **filled)
+    list(llm.stream(template, **filled))
+    [_ async for _ in await llm.astream(template, **filled)]
+    llm.predict(template.partial_format(query_str=QUESTION), context_str=TEXTS[4])
+    assert router.read == [QUESTION] * 5
+
+
+def test_a_template_without_a_question_is_read_whole(llm: BestRouteLLM, router: Any) -> None:
+    llm.predict(PromptTemplate("Summarize: {context_str}"), context_str="Rain.", query_str=None)
+    assert router.read == ["Summarize: Rain."]
+
+
+PICK = PromptTemplate(DEFAULT_SINGLE_PYD_SELECT_PROMPT_TMPL)
+
+
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        (CHAT_TEXT_QA_PROMPT, {"context_str": STUFFED}),
+        (CHAT_REFINE_PROMPT, {"context_msg": STUFFED, "existing_answer": "None."}),
+        (PICK, {"num_choices": 2, "context_list": STUFFED}),
+    ],
+)
+def test_llamaindex_s_templates_are_known_by_their_text(
+    template: Any, filled: dict[str, Any], llm: BestRouteLLM, router: Any
 ) -> None:
-    chat_server.reply = _answer
-    llm = BestRouteLLM(pool)
-    response = await index.as_query_engine(llm=llm, streaming=True).aquery(QUESTION)
-    assert str(await response.get_response()) == "C, G, D and A"
+    """Programs fill them before the LLM hears of it; then nobody says which part is what."""
+    question = "Which strings\ndoes a 'cello' have?"
+    llm.chat(template.format_messages(query_str=question, **filled))
+    llm.complete(template.format(query_str=question, **filled))
+    assert router.read[0] == question
+    assert question in router.read[1]  # roles are part of the text of a formatted chat template
 
 
-@pytest.mark.parametrize("mode", ["compact", "tree_summarize"])
-def test_the_router_reads_the_question_only(
-    mode: str, index: VectorStoreIndex, pool: Any, chat_server: ChatServer
-) -> None:
-    chat_server.reply = _answer
-    members = ModelPool.read(pool)
-    router = ReadingRouter(members.arms)
-    llm = BestRouteLLM(engine=BestRoute(members, router=router, threshold=0.5))
-    engine: Any = index.as_query_engine(llm=llm, response_mode=mode)
-    assert str(engine.query(QUESTION)) == "C, G, D and A"
-    assert router.read == [QUESTION]
-    asked = chat_server.requests[-1]["messages"][-1]
-    assert set(asked) == {"role", "content"}
-    assert TEXTS[4] in asked["content"]
+def test_the_caller_knows_best(llm: BestRouteLLM, router: Any) -> None:
+    llm.complete(STUFFED, query_text="Mine?")
+    llm.complete(STUFFED, query_pattern="Question: (.*)")
+    llm.chat([ChatMessage("One?"), ChatMessage("1", role="assistant"), ChatMessage("Two?")])
+    llm.chat([ChatMessage("One?"), ChatMessage("Two?")], query_turns=2)
+    assert router.read == ["Mine?", QUESTION, "Two?", "One?\nTwo?"]
 
 
-def test_a_caller_may_say_what_the_router_reads(pool: Any) -> None:
-    members = ModelPool.read(pool)
-    router = ReadingRouter(members.arms)
-    llm = BestRouteLLM(engine=BestRoute(members, router=router, threshold=0.5))
-    llm.complete("A long context, then a question.", query_text="A question.")
-    assert router.read == ["A question."]
+def test_a_user_may_observe_things(llm: BestRouteLLM, router: Any) -> None:
+    """Only where an agent has acted is an observation not the user's."""
+    observed = ChatMessage("Observation: it rains. Why?")
+    llm.chat([ChatMessage("Hello"), ChatMessage("Hi", role="assistant"), observed])
+    assert router.read == [observed.content]
 
 
-def test_a_call_may_ask_for_a_promise(pool: Any) -> None:
-    members = ModelPool.read(pool)
+def test_a_call_may_ask_for_a_promise(pool: Any, router: Any) -> None:
     kept = Promise(max_drop=0.02, confidence=0.95, threshold=1.01, cost_per_1k=5)
     table = CalibrationTable(n_queries=900, promises=(kept,))
-    engine = BestRoute(
-        members, router=ReadingRouter(members.arms), threshold=0.5, calibration=table
-    )
+    engine = BestRoute(ModelPool.read(pool), router=router, threshold=0.5, calibration=table)
     llm = BestRouteLLM(engine=engine, threshold=0.1)
     made = [llm.complete("Hi", **asked).raw["bestroute"] for asked in ({}, {"max_drop": 0.05})]
-    assert [each["arm"] == str(members.reference_arm) for each in made] == [False, True]
+    assert [each["arm"] for each in made] == ["openai/small:3", "openai/big:1"]
     assert [each["max_drop"] for each in made] == [None, 0.02]
-
-
-def test_a_chat_engine(index: VectorStoreIndex, pool: Any, chat_server: ChatServer) -> None:
-    chat = index.as_chat_engine(chat_mode="context", llm=BestRouteLLM(pool))
-    chat.chat("Hello")
-    chat.chat(QUESTION)
-    roles = [message["role"] for message in chat_server.requests[-1]["messages"]]
-    assert roles == ["system", "user", "assistant", "user"]
