@@ -7,14 +7,12 @@ run where they are installed; nothing installs them.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import subprocess
 import sys
-import tempfile
-import xml.etree.ElementTree as ElementTree
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
+
+from tests.benchmarks.suites import Counts, outcomes, table, version
 
 CLASSES = Path(__file__).with_name("neighbours.py")
 MODELS = {
@@ -25,62 +23,12 @@ MODELS = {
 HEAD = ("model", "version", "unit", "integration")
 
 
-@dataclass
-class Counts:
-    """How the items of one suite ended; `failures` are their names."""
-
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """As in the table."""
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-
-
 def run(suite: str) -> Counts:
-    """Run one class in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"]
-        command += ["--benchmark-disable", f"--junit-xml={report}", f"{CLASSES}::{suite}"]
-        done = subprocess.run(command, cwd=CLASSES.parents[2], capture_output=True, text=True)
-        if not report.exists():
-            raise SystemExit(f"{suite} did not run:\n{done.stdout}{done.stderr}")
-        cases = ElementTree.parse(report).iter("testcase")  # our own report
-        counts = Counts()
-        for case in cases:
-            if case.find("failure") is not None or case.find("error") is not None:
-                counts.failed += 1
-                counts.failures.append(case.attrib["name"])
-            elif case.find("skipped") is not None:
-                counts.skipped += 1
-            else:
-                counts.passed += 1
-        return counts
-
-
-def version(package: str) -> str | None:
-    """The installed version, if any."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def table(rows: list[tuple[str, ...]], *, markdown: bool) -> str:
-    """The rows under their head."""
-    whole = [HEAD, *rows]
-    if markdown:
-        whole.insert(1, ("---",) * len(HEAD))
-        return "".join(f"| {' | '.join(row)} |\n" for row in whole)
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in whole
-    ]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    """Run one class."""
+    counts = Counts()
+    for name, outcome in outcomes(CLASSES, suite).items():
+        counts.add(name, outcome)
+    return counts
 
 
 def main() -> None:
@@ -96,8 +44,8 @@ def main() -> None:
             rows.append((model, "not installed", "", ""))
             continue
         results[model] = {kind: run(f"Test{prefix}{kind.title()}") for kind in HEAD[2:]}
-        rows.append((model, installed, *map(str, results[model].values())))
-    sys.stdout.write(table(rows, markdown=options.markdown))
+        rows.append((model, installed, *map(_cell, results[model].values())))
+    sys.stdout.write(table(HEAD, rows, markdown=options.markdown))
     for model, suites in results.items():
         for kind, counts in suites.items():
             for name in counts.failures:
@@ -108,6 +56,10 @@ def main() -> None:
             for model, suites in results.items()
         }
         options.json.write_text(json.dumps(plain, indent=2) + "\n")
+
+
+def _cell(counts: Counts) -> str:
+    return f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped"
 
 
 if __name__ == "__main__":
