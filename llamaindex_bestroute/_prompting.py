@@ -7,8 +7,9 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.program.utils import get_program_for_llm
 from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
-from llama_index.core.types import Model
+from llama_index.core.types import Model, PydanticProgramMode
 
 from llamaindex_bestroute._reading import QUERY_VARIABLES, query_in, remembering
 
@@ -36,7 +37,7 @@ class Prompting(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """An object of the class, as the filled template asks for it."""
-        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
         made: Model = super().structured_predict(output_cls, prompt, read, **prompt_args)
         return made
 
@@ -48,7 +49,7 @@ class Prompting(FunctionCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """An object of the class, as the filled template asks for it."""
-        read = self._with_query(llm_kwargs, prompt, prompt_args)
+        read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
         made: Model = await super().astructured_predict(output_cls, prompt, read, **prompt_args)
         return made
 
@@ -59,8 +60,8 @@ class Prompting(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        read = self._with_query(llm_kwargs, prompt, prompt_args)
-        return super()._structured_stream_call(output_cls, prompt, read, **prompt_args)
+        read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
+        return self._program(output_cls, prompt).stream_call(llm_kwargs=read, **prompt_args)
 
     async def _structured_astream_call(
         self,
@@ -69,12 +70,42 @@ class Prompting(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        read = self._with_query(llm_kwargs, prompt, prompt_args)
-        return await super()._structured_astream_call(output_cls, prompt, read, **prompt_args)
+        read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
+        return await self._program(output_cls, prompt).astream_call(llm_kwargs=read, **prompt_args)
 
-    def _with_query(
-        self, given: dict[str, Any] | None, prompt: BasePromptTemplate, arguments: dict[str, Any]
+    def _program(self, output_cls: type[Model], prompt: PromptTemplate) -> Any:
+        """As LlamaIndex's own, which lets a stream go without the tool call."""
+        return get_program_for_llm(
+            output_cls,
+            prompt,
+            self,
+            pydantic_program_mode=self.pydantic_program_mode,
+            tool_choice="required",
+        )
+
+    def _program_options(
+        self,
+        given: dict[str, Any] | None,
+        output_cls: type[Model],
+        prompt: BasePromptTemplate,
+        arguments: dict[str, Any],
     ) -> dict[str, Any]:
-        """The options of the call, with what the router reads, unless they say so themselves."""
-        query = query_in(prompt, arguments, self.query_variables)
-        return ({} if query is None else {"query_text": query}) | (given or {})
+        """The options of the call, and what it does not say itself.
+
+        That is what the router reads; and where the object comes as text, what texts are usable.
+        """
+        options: dict[str, Any] = {}
+        if query := query_in(prompt, arguments, self.query_variables):
+            options["query_text"] = query
+        if self._writes_objects:
+            options["answer_schema"] = output_cls.model_json_schema()
+        return options | (given or {})
+
+    @property
+    def _writes_objects(self) -> bool:
+        """Whether a structured answer comes as text, and not as a tool call."""
+        mode = self.pydantic_program_mode
+        calls = self.metadata.is_function_calling_model
+        return mode == PydanticProgramMode.LLM or (
+            mode == PydanticProgramMode.DEFAULT and not calls
+        )

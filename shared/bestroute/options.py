@@ -41,8 +41,9 @@ class Options(TypedDict, total=False):
         query_turns: How many of the last user turns the router reads, by default one.
         query_pattern: Regular expression that finds the query in those turns: its first group,
             or all that it matches, is what the router reads; without a match, all of them.
-        answer_schema: JSON schema that the answer's text must follow; samples that do not are
-            dropped. It is not sent: for prompts that ask for JSON, and JSON mode.
+        answer_schema: JSON schema that the answer's text must follow, or the object within it;
+            samples that do not are dropped. It is not sent: for prompts that ask for JSON, and
+            JSON mode.
         temperature, top_p, max_tokens, max_completion_tokens, stop, seed, timeout, tools,
             tool_choice, parallel_tool_calls, response_format, presence_penalty,
             frequency_penalty, logit_bias, logprobs, top_logprobs, reasoning_effort, user,

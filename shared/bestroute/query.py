@@ -37,7 +37,8 @@ class Request(BaseModel):
         query_text: What the router reads, where the caller knows better than the messages.
         query_turns: How many of the last user turns the router reads.
         query_pattern: Regular expression that finds the query in them.
-        answer_schema: JSON schema that the text of a usable response follows; it is not sent.
+        answer_schema: JSON schema that the text of a usable response follows, or the object
+            within it; it is not sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -143,7 +144,7 @@ class Request(BaseModel):
         if self.answer_schema is None:
             return self.params
         wanted = {"type": "json_schema", "json_schema": {"schema": self.answer_schema}}
-        return {**self.params, "response_format": wanted}
+        return {**self.params, "response_format": {**wanted, "within_text": True}}
 
 
 def _reason(item: Any) -> str:

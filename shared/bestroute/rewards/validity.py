@@ -15,7 +15,8 @@ def why_invalid(message: Mapping[str, Any], params: Mapping[str, Any]) -> str | 
 
     Args:
         message: Assistant message in OpenAI format.
-        params: Parameters of the request; response_format, tools and tool_choice are read.
+        params: Parameters of the request; response_format, tools and tool_choice are read. A
+            `within_text` in the first allows text around the object.
 
     Returns:
         The reason in words, without any of the response's own text.
@@ -70,6 +71,8 @@ def _format(text: str, wanted: Any) -> str | None:
     if not isinstance(wanted, Mapping) or wanted.get("type") not in ("json_object", "json_schema"):
         return None
     data = _parse(text)
+    if data is _BROKEN and wanted.get("within_text"):
+        data = _parse(text[text.find("{") : text.rfind("}") + 1])
     if data is _BROKEN:
         return "it is not JSON"
     if wanted["type"] == "json_object" and not isinstance(data, dict):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from bestroute.query import Request
 from bestroute.rewards import why_invalid
 
 SCHEMA = {
@@ -126,3 +127,19 @@ def test_a_schema_makes_us_fetch_nothing() -> None:
         assert why_invalid(says('{"a": 1}'), params) is None
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        ('{"age": 7}', True),
+        ('Here: ```json\n{"age": 7}\n```', True),
+        ('He is {"age": "seven"}', False),
+        ('{"age": 7', False),
+        ("seven}", False),
+        ("}{", False),
+    ],
+)
+def test_an_object_within_text(text: str, usable: bool) -> None:
+    demands = Request.build("How old?", answer_schema=SCHEMA).demands
+    assert (why_invalid(says(text), demands) is None) == usable
