@@ -36,4 +36,4 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["langchain"]
+    assert [path.stem for path in NOTEBOOKS] == ["langchain", "llamaindex"]
