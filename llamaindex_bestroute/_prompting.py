@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.program.utils import get_program_for_llm
 from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
-from llama_index.core.types import Model, PydanticProgramMode
+from llama_index.core.types import BasePydanticProgram, Model, PydanticProgramMode
 
 from llamaindex_bestroute._reading import QUERY_VARIABLES, query_in, remembering
 
@@ -73,7 +73,9 @@ class Prompting(FunctionCallingLLM):
         read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
         return await self._program(output_cls, prompt).astream_call(llm_kwargs=read, **prompt_args)
 
-    def _program(self, output_cls: type[Model], prompt: PromptTemplate) -> Any:
+    def _program(
+        self, output_cls: type[Model], prompt: PromptTemplate
+    ) -> BasePydanticProgram[Model]:
         """As LlamaIndex's own, which lets a stream go without the tool call."""
         return get_program_for_llm(
             output_cls,

@@ -12,8 +12,10 @@ from llama_index.core.base.llms.types import (
     ChatResponse,
     CompletionResponse,
 )
+from llama_index.core.rate_limiter import BaseRateLimiter
 
 from bestroute import BestRoute, RoutedResponse
+from bestroute.events import Drawing
 from bestroute.samples import Usage
 from bestroute.sampling import Delta
 from llamaindex_bestroute._events import Trace
@@ -29,6 +31,7 @@ class Question:
         messages: Chat messages in OpenAI format.
         options: Call parameters in OpenAI's names, and the engine's own.
         one_tool_call: Whether further tool calls of the answer are left out.
+        limiter: Asked for leave for every sample but the first, for which LlamaIndex asks.
         trace: Tells LlamaIndex's handlers what happens.
     """
 
@@ -36,6 +39,7 @@ class Question:
     messages: list[dict[str, Any]]
     options: dict[str, Any]
     one_tool_call: bool = False
+    limiter: BaseRateLimiter | None = None
     trace: Trace = field(default_factory=Trace)
 
     def answer(self) -> ChatResponse:
@@ -60,6 +64,8 @@ class Question:
         events = self.engine.events(self.messages, streaming=answer.streaming, **self.options)
         with self.trace, closing(events):
             for event in events:
+                for limiter in self._limiters(answer.permits(event)):
+                    limiter.acquire()
                 self.trace.see(event)
                 if response := answer.response(event):
                     yield response
@@ -69,9 +75,14 @@ class Question:
         with self.trace:
             async with aclosing(events):
                 async for event in events:
+                    for limiter in self._limiters(answer.permits(event)):
+                        await limiter.async_acquire()
                     self.trace.see(event)
                     if response := answer.response(event):
                         yield response
+
+    def _limiters(self, permits: int) -> list[BaseRateLimiter]:
+        return [] if self.limiter is None else [self.limiter] * permits
 
 
 @dataclass
@@ -83,6 +94,14 @@ class _Answer:
     text: str = ""
     thoughts: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
+    permitted: int = 1
+
+    def permits(self, event: object) -> int:
+        """How many samples a draw asks for that nobody has been asked leave for."""
+        if not isinstance(event, Drawing):
+            return 0
+        permitted, self.permitted = self.permitted, 0
+        return event.n - permitted
 
     def response(self, event: object) -> ChatResponse | None:
         """What the caller sees of an event, if anything."""

@@ -65,7 +65,8 @@ class BestRouteLLM(CallDefaults, Prompting):
     router reads their question only.
 
     Usage is the sum over all samples. The decision and its cost are in `raw["bestroute"]`; they
-    and the selection are events as well, and each candidate is a span, without its text.
+    and the selection are events as well, and each candidate is a span, without its text. A
+    `rate_limiter` counts every sample.
 
     Keys belong to the models of the pool. Dumps and pickles leave them out; only
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
@@ -286,6 +287,7 @@ class BestRouteLLM(CallDefaults, Prompting):
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),
             messages=to_openai(messages),
             options=options,
+            limiter=self.rate_limiter,
         )
 
     def _prepare_chat_with_tools(

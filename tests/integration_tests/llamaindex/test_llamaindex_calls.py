@@ -23,8 +23,11 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionStartEvent,
 )
 from llama_index.core.prompts import PromptTemplate
+from llama_index.core.rate_limiter import BaseRateLimiter
 
+from bestroute import BestRoute, Cascade, ModelPool
 from bestroute.errors import RequestError, SamplingError
+from bestroute.policy.base import Accept, Draw, State
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import Body, ChatServer, Reply
 
@@ -160,6 +163,113 @@ def test_limits_of_the_model_itself(pool: Any, chat_server: ChatServer) -> None:
     assert BestRouteLLM(pool, max_n=2).chat(CHAT).raw["bestroute"]["n"] == 2
     greedy = BestRouteLLM(pool, temperature=0).chat(CHAT).raw["bestroute"]
     assert greedy["arm"] == "openai/big:1"  # equal samples say nothing
+
+
+@pytest.mark.parametrize("method", [*WHOLE, *STREAMS])
+async def test_a_call_may_name_its_model(method: str, pool: Any, chat_server: ChatServer) -> None:
+    llm = BestRouteLLM(pool, max_n=3)
+    last = (
+        (await _pieces(llm, method, model="openai/small"))[-1]
+        if "stream" in method
+        else (await _whole(llm, method, model="openai/small"))
+    )
+    assert isinstance(last.raw, dict)
+    told = last.raw["bestroute"]
+    assert (told["policy"], told["arm"]) == ("named", "openai/small:1")
+    assert [body["model"] for body in chat_server.requests] == ["small"]
+
+
+def test_a_call_may_name_an_arm(pool: Any) -> None:
+    assert BestRouteLLM(pool).chat(CHAT, model="openai/small:2").raw["bestroute"]["n"] == 2
+
+
+def test_requests_may_stay_among_some_models(pool: Any, chat_server: ChatServer) -> None:
+    pool["models"][1]["context_window"] = 500
+    llm = BestRouteLLM(pool, models=("openai/small",))
+    assert llm.metadata.context_window == 8000
+    assert llm.to_payload()["models"] == ["openai/small"]
+    chat_server.reply = Reply(["1", "2", "3"])
+    assert llm.chat(CHAT).raw["model"] == "openai/small"  # they disagree, nobody else is asked
+    assert llm.chat(CHAT, models=["openai/big"]).raw["model"] == "openai/big"
+
+
+def test_a_budget(pool: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = Reply(["1", "2", "3"])
+    cheap = BestRouteLLM(pool, max_cost=1e-4, max_tokens=20)
+    assert cheap.chat(CHAT).raw["model"] == "openai/small"
+    assert cheap.chat(CHAT, max_cost=1).raw["model"] == "openai/big"
+
+
+async def test_a_stream_may_be_of_fewer_samples(pool: Any, chat_server: ChatServer) -> None:
+    llm = BestRouteLLM(pool, streaming_max_n=1)
+    *_, last = await _pieces(llm, "astream_chat")
+    assert isinstance(last.raw, dict)
+    assert last.raw["bestroute"]["arm"].endswith(":1")
+    assert (await llm.achat(CHAT)).raw["bestroute"]["n"] == 3
+
+
+def test_a_timeout(one_model: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = Reply("ok", delay=0.5)
+    with pytest.raises(SamplingError, match="(?i)time"):
+        BestRouteLLM(one_model, timeout=0.1, max_retries=0).chat(CHAT)
+
+
+def test_what_the_router_reads_may_be_a_field(pool: Any) -> None:
+    read: list[str] = []
+
+    class Reading(Cascade):
+        """Notes the query."""
+
+        def next(self, state: State) -> tuple[Draw, ...] | Accept:
+            read.append(state.query)
+            return super().next(state)
+
+    engine = BestRoute(ModelPool.from_dict(pool), policy=Reading())
+    stuffed = "Context: a lot.\nQuestion: Why?\nAnswer:"
+    BestRouteLLM(engine=engine, query_pattern="Question: (.*)").complete(stuffed)
+    assert set(read) == {"Why?"}
+
+
+def test_cached_and_reasoning_tokens(one_model: Any, chat_server: ChatServer) -> None:
+    usage = {
+        "prompt_tokens": 50,
+        "completion_tokens": 30,
+        "total_tokens": 80,
+        "prompt_tokens_details": {"cached_tokens": 40},
+        "completion_tokens_details": {"reasoning_tokens": 20},
+    }
+    chat_server.reply = Reply("42", usage=usage)
+    response = BestRouteLLM(one_model).chat(CHAT)
+    assert response.raw["usage"] == usage
+    assert response.additional_kwargs == {
+        "prompt_tokens": 50,
+        "completion_tokens": 30,
+        "total_tokens": 80,
+    }
+
+
+class _Limiter(BaseRateLimiter):
+    """Counts."""
+
+    asked = 0
+
+    def acquire(self, num_tokens: int = 0) -> None:
+        self.asked += 1
+
+    async def async_acquire(self, num_tokens: int = 0) -> None:
+        self.asked += 1
+
+
+@pytest.mark.parametrize("method", [*WHOLE, *STREAMS])
+async def test_every_sample_counts_for_a_rate_limiter(
+    method: str, pool: Any, chat_server: ChatServer
+) -> None:
+    chat_server.reply = lambda body: Reply(["4"] if body["model"] == "big" else ["1", "2", "3"])
+    limiter = _Limiter()
+    await (_pieces if "stream" in method else _whole)(
+        BestRouteLLM(pool, rate_limiter=limiter), method
+    )
+    assert limiter.asked == 3 + 1
 
 
 def test_the_completion_prompt(one_model: Any, chat_server: ChatServer) -> None:

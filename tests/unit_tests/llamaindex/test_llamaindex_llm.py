@@ -26,6 +26,7 @@ from bestroute.errors import (
     NotCertifiedError,
     PoolMismatchError,
     RouterNotTrained,
+    UnknownModelError,
 )
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
@@ -52,6 +53,19 @@ POOL: dict[str, Any] = {
             "params": {"api_key": "os.environ/BIG_KEY", "extra_headers": {"x-key": KEY}},
         },
     ]
+}
+
+
+EVERY_CALL: dict[str, Any] = {
+    "models": ("small", "big"),
+    "cached_tokens": {"big": 100},
+    "max_n": 2,
+    "streaming_max_n": 1,
+    "max_cost": 0.5,
+    "query_turns": 2,
+    "query_pattern": "Question: (.*)",
+    "max_tokens": 100,
+    "timeout": 30.0,
 }
 
 
@@ -195,11 +209,23 @@ def test_no_key_in_what_is_shown_or_sent() -> None:
 
 
 def test_it_comes_back_from_plain_data() -> None:
-    llm = BestRouteLLM(POOL, max_n=2, temperature=0.5, system_prompt="Be brief.")
+    llm = BestRouteLLM(POOL, **EVERY_CALL, temperature=0.5, system_prompt="Be brief.")
     again = BestRouteLLM.from_json(llm.to_json())
     assert again.to_dict() == llm.to_dict()
-    assert (again.max_n, again.temperature, again.system_prompt) == (2, 0.5, "Be brief.")
+    assert (again.temperature, again.system_prompt) == (0.5, "Be brief.")
+    assert {name: getattr(again, name) for name in EVERY_CALL} == EVERY_CALL
     assert again.engine.pool["small"].max_samples == 3
+    copied = pickle.loads(pickle.dumps(llm))
+    assert {name: getattr(copied, name) for name in EVERY_CALL} == EVERY_CALL
+    assert copied.to_payload() == llm.to_payload()
+
+
+def test_what_is_out_of_range_or_unknown_is_refused() -> None:
+    for wrong in ({"max_n": 0}, {"max_cost": -1}, {"timeout": 0}, {"query_turns": 0}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            BestRouteLLM(POOL, **wrong)
+    with pytest.raises(UnknownModelError, match="huge"):
+        BestRouteLLM(POOL, models=("huge",))
 
 
 def test_it_comes_back_from_a_pickle(
