@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 
 from bestroute import Arm, BestRoute, ModelPool, Prediction
-from llamaindex_bestroute import BestRouteLLM
+from llamaindex_bestroute import BestRouteDecisionEvent, BestRouteLLM
 from tests.static_embedding import StaticEmbedding
 
 TEXTS = (
@@ -79,22 +80,41 @@ def counter() -> Iterator[TokenCountingHandler]:
     Settings.callback_manager = before
 
 
-class _Answers(BaseEventHandler):
-    """Keeps the `raw` of every answer."""
+class _Keeping(BaseEventHandler):
+    """Keeps the events of these kinds."""
 
-    seen: list[dict[str, Any]] = []
+    kinds: tuple[type[BaseEvent], ...]
+    keep: Callable[[Any], None]
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent) and event.response:
-            raw = event.response.raw
-            if isinstance(raw, dict):
-                self.seen.append(raw)
+        if isinstance(event, self.kinds):
+            self.keep(event)
+
+
+@contextmanager
+def _kept(keep: Callable[[Any], None], *kinds: type[BaseEvent]) -> Iterator[None]:
+    root, handler = get_dispatcher(), _Keeping(kinds=kinds, keep=keep)
+    root.add_event_handler(handler)
+    yield
+    root.event_handlers.remove(handler)
 
 
 @pytest.fixture
 def answers() -> Iterator[list[dict[str, Any]]]:
     """The `raw` of each of the LLM's answers, as the instrumentation tells it."""
-    root, handler = get_dispatcher(), _Answers(seen=[])
-    root.add_event_handler(handler)
-    yield handler.seen
-    root.event_handlers.remove(handler)
+    seen: list[dict[str, Any]] = []
+
+    def keep(event: LLMChatEndEvent | LLMCompletionEndEvent) -> None:
+        if event.response and "bestroute" in (event.response.raw or {}):
+            seen.append(event.response.raw)
+
+    with _kept(keep, LLMChatEndEvent, LLMCompletionEndEvent):
+        yield seen
+
+
+@pytest.fixture
+def decisions() -> Iterator[list[dict[str, Any]]]:
+    """What the router decided, as the instrumentation tells it."""
+    seen: list[dict[str, Any]] = []
+    with _kept(lambda event: seen.append(event.decision), BestRouteDecisionEvent):
+        yield seen

@@ -193,16 +193,20 @@ def _of_windows(pool: Any, router: Any, small: int, **fields: Any) -> BestRouteL
 
 
 def test_context_fit_sees_the_whole_prompt(
-    index: VectorStoreIndex, pool: Any, router: Any, chat_server: ChatServer
+    pool: Any, router: Any, chat_server: ChatServer, decisions: list[dict[str, Any]]
 ) -> None:
     """The question alone would fit the small model, but not what it is stuffed with."""
     llm = _of_windows(pool, router, 400, context_window=8000)
     documents = [Document(text=f"{CELLO} " * 60)]
     engine = SummaryIndex.from_documents(documents).as_query_engine(llm=llm)
-    alone = llm.complete(FIRST).raw["bestroute"]
+    llm.complete(FIRST)
     engine.query(FIRST)
     assert router.read == [FIRST, FIRST]
-    assert alone["arm"] == "openai/small:3"
+    alone, stuffed = decisions
+    assert (alone["arm"], alone["excluded"]) == ("openai/small:3", {})
+    assert stuffed["arm"] == "openai/big:1"
+    assert set(stuffed["excluded"]) == {f"openai/small:{n}" for n in (1, 2, 3)}
+    assert all("400" in reason for reason in stuffed["excluded"].values())
     assert [body["model"] for body in chat_server.requests] == ["small", "big"]
 
 
