@@ -18,8 +18,9 @@ from bestroute import BestRoute, RoutedResponse
 from bestroute.events import Drawing
 from bestroute.samples import Usage
 from bestroute.sampling import Delta
-from llamaindex_bestroute._events import Trace
+from llamaindex_bestroute._events import plain_usage
 from llamaindex_bestroute._messages import first_tool_call_only, from_openai
+from llamaindex_bestroute._spans import Trace
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class _Answer:
         if isinstance(event, Delta):
             return ChatResponse(message=self._so_far(event), delta=event.text)
         if isinstance(event, RoutedResponse):
-            usage = _plain(event.usage)
+            usage = plain_usage(event.usage.prompt_tokens, event.usage.completion_tokens)
             return ChatResponse(
                 message=self._message(event.message),
                 delta="" if self.streaming else None,
@@ -137,14 +138,6 @@ class _Answer:
     def _message(self, message: dict[str, Any]) -> ChatMessage:
         made = from_openai(message)
         return first_tool_call_only(made) if self.one_tool_call else made
-
-
-def _plain(usage: Usage) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-    }
 
 
 def _details(usage: Usage) -> dict[str, Any]:
