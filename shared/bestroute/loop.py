@@ -136,6 +136,7 @@ class Loop:
         begun = [self._begin(draw) for draw in draws]
         for event in begun:
             yield event
+        self.state.waves += 1
         drawn = await together(self._one(draw) for draw in draws)
         for draw, event, brought in zip(draws, begun, drawn, strict=True):
             yield self._take(draw, brought, event)

@@ -89,6 +89,7 @@ class State:
         query: The text that a router reads.
         samples: Samples seen so far, by model, in the order drawn.
         evidence: What the samples of each model show.
+        waves: Moves drawn so far.
         failed: Models whose last draw brought nothing.
         spent: $ paid so far.
         max_cost: $ that the request may cost; arms that would exceed it leave `arms`.
@@ -102,6 +103,7 @@ class State:
     query: str = ""
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    waves: int = 0
     failed: set[str] = field(default_factory=set)
     spent: float = 0.0
     max_cost: float | None = None

@@ -146,6 +146,7 @@ class Replay:
         drawn: dict[str, NDArray[np.intp]] = {}
         move = policy.next(state)
         while not isinstance(move, Accept):
+            state.waves += 1
             for draw in move:
                 self._draw(draw, state, recorded[draw.model], order[draw.model], drawn)
             move = policy.next(state)

@@ -1,0 +1,102 @@
+"""Learn beliefs: a calibrated estimator at every level, and how beliefs move between levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.learning.beliefs.episodes import Episodes
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.learning.training.logistic import log_loss, soft_logistic
+from bestroute.policy.belief import FEATURES, ModelBelief
+from bestroute.routers.heads import sigmoid
+
+L2 = (1e-4, 1e-3, 1e-2, 1e-1)
+
+_BINS, _MOVES = 10, 16
+
+
+def train_belief(
+    episodes: Episodes,
+    *,
+    use: Sequence[str] = FEATURES,
+    groups: Sequence[object] | None = None,
+    seed: int = 0,
+) -> ModelBelief:
+    """Learn what is believed of one model.
+
+    Args:
+        episodes: Replayed samples of the training queries.
+        use: Names of the features that may be read.
+        groups: What queries must not be separated from in cross-validation.
+        seed: Of the folds.
+
+    Raises:
+        DataError: There are fewer than two queries or groups.
+    """
+    queries, orders, size, width = episodes.seen.shape
+    folds = held_out_folds(queries, groups, seed)
+    hidden = [i for i, name in enumerate(FEATURES) if name not in use]
+    seen = episodes.seen.copy()
+    seen[..., hidden] = np.nan
+    fits = [_level(seen[:, :, level], episodes.match[:, :, level], folds) for level in range(size)]
+    held_out = np.stack(
+        [np.repeat(episodes.prior[:, None], orders, axis=1), *(f[-1] for f in fits)]
+    )
+    edges = np.stack([_edges(each) for each in held_out])
+    moves = np.zeros((size + 1, size + 1, _BINS, _MOVES))
+    for start, end in combinations(range(size + 1), 2):
+        moves[start, end] = _moves(held_out[start], held_out[end], edges[start])
+    return ModelBelief(
+        levels=episodes.levels,
+        centre=np.stack([f[0] for f in fits]),
+        scale=np.stack([f[1] for f in fits]),
+        weight=np.stack([f[2] for f in fits]),
+        bias=np.array([f[3] for f in fits]),
+        edges=edges,
+        moves=moves,
+    )
+
+
+def _level(
+    seen: Floats, match: Floats, folds: Sequence[NDArray[np.bool_]]
+) -> tuple[Floats, Floats, Floats, float, Floats]:
+    """Centre, scale, weight, bias and held-out beliefs [Q, P] of one level."""
+    queries, orders, width = seen.shape
+    flat = seen.reshape(-1, width)
+    known = np.isfinite(flat)
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, flat, 0).sum(axis=0) / count
+    spread = np.sqrt((np.where(known, flat - centre, 0) ** 2).sum(axis=0) / count)
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    inputs = np.nan_to_num((flat - centre) / scale)
+    targets = match.reshape(-1, 1)
+    out = [np.repeat(fold, orders) for fold in folds]
+    held_out = np.empty((len(L2), len(targets)))
+    for row, l2 in enumerate(L2):
+        for fold in out:
+            weight, bias = soft_logistic(inputs[~fold], targets[~fold], l2)
+            held_out[row, fold] = sigmoid(inputs[fold] @ weight + bias)[:, 0]
+    best = int(log_loss(held_out, targets.T).mean(axis=1).argmin())
+    weight, bias = soft_logistic(inputs, targets, L2[best])
+    return centre, scale, weight[:, 0], float(bias[0]), held_out[best].reshape(queries, orders)
+
+
+def _edges(belief: Floats) -> Floats:
+    return np.quantile(belief, np.arange(1, _BINS) / _BINS)
+
+
+def _moves(before: Floats, after: Floats, edges: Floats) -> Floats:
+    """Equally likely beliefs later, by the bin of the belief before [B, S]."""
+    bins = np.searchsorted(edges, before, side="right")
+    at = (np.arange(_MOVES) + 0.5) / _MOVES
+    return np.stack(
+        [
+            np.quantile(after[bins == each] if (bins == each).any() else after, at)
+            for each in range(_BINS)
+        ]
+    )

@@ -1,0 +1,144 @@
+"""Pr[best sample so far >= reference], from prior and evidence, and how it will move.
+
+Both are learnt by replaying recorded samples (`bestroute.learning.beliefs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.policy.evidence import Evidence
+
+Floats = NDArray[np.float64]
+
+FEATURES = ("prior", "agreement", "runner_up", "distinct", "best", "margin", "spread", "length")
+"""What the estimator reads; each in logits, shares, reward scores, or log tokens."""
+
+_EDGE = 1e-3
+"""A prior is never quite sure."""
+
+
+def features(prior: float, seen: Evidence) -> Floats:
+    """The evidence as numbers [len(FEATURES)]; NaN where there is none."""
+    p = min(max(prior, _EDGE), 1 - _EDGE)
+    shares = np.array([seen.top, seen.second, seen.distinct]) / seen.n
+    scores = (seen.best, seen.best - seen.mean, seen.spread)
+    return np.array([np.log(p / (1 - p)), *shares, *scores, np.log1p(seen.tokens)])
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBelief:
+    """What is believed of one model.
+
+    Attributes:
+        levels: Numbers of samples at which it was learnt, ascending [L].
+        centre, scale: Of the features at each level [L, D].
+        weight: Logistic regression at each level [L, D].
+        bias: Of it [L].
+        edges: Inner edges of the bins of the belief before any sample, and at each level
+            [L + 1, B - 1].
+        moves: From a bin at one level to the beliefs at a later one: S equally likely ones
+            [L + 1, L + 1, B, S]; level 0 is before any sample.
+    """
+
+    levels: tuple[int, ...]
+    centre: Floats
+    scale: Floats
+    weight: Floats
+    bias: Floats
+    edges: Floats
+    moves: Floats
+
+    def level(self, n: int) -> int:
+        """Index in `moves` of the last level of at most n samples; 0 before the first."""
+        return int(np.searchsorted(self.levels, n, side="right"))
+
+    def after(self, prior: float, seen: Evidence) -> float:
+        """Probability that the best of the samples seen matches the reference."""
+        row = max(self.level(seen.n) - 1, 0)
+        raw = (features(prior, seen) - self.centre[row]) / self.scale[row]
+        logit = float(np.nan_to_num(raw) @ self.weight[row] + self.bias[row])
+        return float(1 / (1 + np.exp(-logit)))
+
+    def bins(self, level: int, belief: NDArray[np.float64] | float) -> NDArray[np.intp]:
+        """Bin of beliefs at a level."""
+        return np.asarray(np.searchsorted(self.edges[level], belief, side="right"))
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of every model but the reference.
+
+    Attributes:
+        models: By name in the pool.
+        reference_cost: $ that one request of the reference typically costs.
+    """
+
+    models: Mapping[str, ModelBelief]
+    reference_cost: float
+
+
+Prices = tuple[tuple[int, float], ...]
+"""What a wave of so many samples costs, in matches; sizes that are absent cannot be had."""
+
+
+def best_wave(
+    model: ModelBelief, prices: Prices, outside: float, waves: int, n: int, now: float
+) -> tuple[float, int]:
+    """Expected value of the best further wave, less its price, and its size.
+
+    Args:
+        model: What is believed.
+        prices: Of a further wave.
+        outside: The best that is to be had without this model, in matches.
+        waves: Waves that its worth is reckoned with, at least 1.
+        n: Samples seen.
+        now: The belief now.
+
+    Returns:
+        (-inf, 0) where no wave is left.
+    """
+    start = model.level(n)
+    place = int(model.bins(start, now))
+    later = continuations(model, prices, outside, waves - 1)
+    counts, costs = (0, *model.levels), dict(prices)
+    waves_left = [(end, counts[end] - n) for end in range(start + 1, len(counts))]
+    values = [
+        (float(_values(model, start, end, outside, later)[place]) - costs[size], size)
+        for end, size in waves_left
+        if size in costs
+    ]
+    return max(values, default=(-np.inf, 0))
+
+
+@lru_cache(maxsize=4096)
+def continuations(model: ModelBelief, prices: Prices, outside: float, waves: int) -> Floats:
+    """Value of drawing on at every level and bin [L + 1, B]; -inf where nothing can be drawn.
+
+    Solved backwards: to stop is worth the larger of the belief and `outside`. Arguments are
+    those of `best_wave`; without waves nothing can be drawn.
+    """
+    size, bins = model.moves.shape[0], model.moves.shape[2]
+    counts, costs = (0, *model.levels), dict(prices)
+    value = np.full((size, bins), -np.inf)
+    for _ in range(min(waves, size - 1)):
+        later, value = value, np.full((size, bins), -np.inf)
+        for start, end in combinations(range(size), 2):
+            price = costs.get(counts[end] - counts[start])
+            if price is not None:
+                got = _values(model, start, end, outside, later) - price
+                value[start] = np.maximum(value[start], got)
+    return value
+
+
+def _values(model: ModelBelief, start: int, end: int, outside: float, later: Floats) -> Floats:
+    """Expected value at a later level, from every bin [B]: stop there, or draw on."""
+    moved = model.moves[start, end]
+    on = later[end][model.bins(end, moved)]
+    return np.asarray(np.maximum(np.maximum(moved, outside), on).mean(axis=1))
