@@ -120,6 +120,7 @@ def _member(name: str, max_samples: int, price: float) -> dict[str, Any]:
         "reference": name == "big",
         "vision": True,
         "audio": True,
+        "documents": True,
         "context_window": 8000,
         "price": {"input": price, "output": price},
     }
