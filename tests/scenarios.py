@@ -1,4 +1,4 @@
-"""A chain and a query engine that the tests run on recorded and on live models.
+"""A chain, a query engine and an agent that the tests run on recorded and on live models.
 
 `shared/scripts/record_cassette.py` runs the very same, so that what it records is what they ask.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,18 @@ QUESTIONS = (
     "How long may books be kept?",
 )
 
-SUM = "What is 17 times 23? Use the tool."
+_ROOT = Path(__file__).parents[1]
+DOCUMENTS = (_ROOT / "LICENSE", _ROOT / "shared" / "bestroute" / "data" / "DATA_CARD.md")
+"""Real documents that we may ship: our own. Where they change, record again."""
+
+DOCUMENT_QUESTIONS = (
+    "How many rows do the recorded samples have?",
+    "On which date were the samples recorded?",
+    "What happens to a patent license if You institute patent litigation?",
+)
+
+TICKETS = "What do 143 tickets cost together? Look up the price of a ticket, then multiply."
+"""The answer, 5291, takes both tools of the agent."""
 
 
 def pool(bases: Mapping[str, str]) -> dict[str, Any]:
@@ -78,38 +90,36 @@ def chain(llm: BaseChatModel) -> Runnable[dict[str, str], str]:
 
 
 def query_engine(llm: LLM) -> BaseQueryEngine:
-    """A vector index over five documents, embedded on this machine."""
-    from llama_index.core import Document, VectorStoreIndex
-    from llama_index.core.embeddings import BaseEmbedding
+    """A vector index over real documents, embedded on this machine."""
+    from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
+    from llama_index.core.node_parser import SentenceSplitter
 
-    from bestroute.routers.static import StaticEncoder
+    from tests.static_embedding import StaticEmbedding
 
-    encoder = StaticEncoder()
-
-    class StaticEmbedding(BaseEmbedding):
-        """Static word embeddings."""
-
-        def _get_text_embedding(self, text: str) -> list[float]:
-            return [float(value) for value in encoder.encode([text])[0]]
-
-        def _get_query_embedding(self, query: str) -> list[float]:
-            return self._get_text_embedding(query)
-
-        async def _aget_query_embedding(self, query: str) -> list[float]:
-            return self._get_text_embedding(query)
-
-    documents = [Document(text=text, id_=f"library-{i}") for i, text in enumerate(LIBRARY)]
-    index = VectorStoreIndex.from_documents(documents, embed_model=StaticEmbedding())
+    reader = SimpleDirectoryReader(
+        input_files=list(DOCUMENTS), file_metadata=lambda path: {"file": Path(path).name}
+    )
+    index = VectorStoreIndex.from_documents(
+        reader.load_data(),
+        embed_model=StaticEmbedding(),
+        transformations=[SentenceSplitter(chunk_size=160, chunk_overlap=20)],
+    )
     return index.as_query_engine(llm=llm, similarity_top_k=2)
 
 
 def agent(llm: LLM) -> ReActAgent:
-    """An agent with one tool, which it calls in text: so small models can."""
+    """An agent with two tools, which it calls in text: so small models can."""
     from llama_index.core.agent.workflow import ReActAgent
     from llama_index.core.tools import FunctionTool
+
+    def price(item: str) -> str:
+        """Tell what one item costs."""
+        return f"One {item} costs 37 euros. Use multiply for several."
 
     def multiply(a: int, b: int) -> int:
         """Multiply two integers."""
         return a * b
 
-    return ReActAgent(tools=[FunctionTool.from_defaults(multiply)], llm=llm)
+    tools = [FunctionTool.from_defaults(each) for each in (price, multiply)]
+    careful = llm.model_copy(update={"temperature": 0.3})  # its calls must be well-formed
+    return ReActAgent(tools=tools, llm=careful)

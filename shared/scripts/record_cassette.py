@@ -37,9 +37,9 @@ from langchain_bestroute import ChatBestRoute  # noqa: E402
 from llamaindex_bestroute import BestRouteLLM  # noqa: E402
 from tests.scenarios import (  # noqa: E402
     COUNTRIES,
+    DOCUMENT_QUESTIONS,
     MODELS,
-    QUESTIONS,
-    SUM,
+    TICKETS,
     agent,
     chain,
     pool,
@@ -89,9 +89,9 @@ class RecordingSampler(Sampler):
         ]
 
 
-async def use_tool(llm: BestRouteLLM) -> str:
+async def use_tools(llm: BestRouteLLM) -> str:
     """Let the agent answer."""
-    return str(await agent(llm).run(SUM))
+    return str(await agent(llm).run(TICKETS))
 
 
 def main() -> None:
@@ -105,10 +105,10 @@ def main() -> None:
         for country in COUNTRIES:
             console.print(country, ask.invoke({"country": country}))
         search = query_engine(BestRouteLLM(engine=BestRoute(members, sampler=sampler)))
-        for question in QUESTIONS:
+        for question in DOCUMENT_QUESTIONS:
             console.print(question, str(search.query(question)))
         llm = BestRouteLLM(engine=BestRoute(members, sampler=sampler))
-        console.print(SUM, asyncio.run(use_tool(llm)))
+        console.print(TICKETS, asyncio.run(use_tools(llm)))
     CASSETTE.parent.mkdir(exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in sampler.rows)
     CASSETTE.write_text("".join(lines), encoding="utf-8")

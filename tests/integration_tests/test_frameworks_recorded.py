@@ -14,7 +14,16 @@ from bestroute.errors import UnrecordedError
 from bestroute.recorded import Recording
 from langchain_bestroute import ChatBestRoute
 from llamaindex_bestroute import BestRouteLLM
-from tests.scenarios import COUNTRIES, MODELS, QUESTIONS, SUM, agent, chain, pool, query_engine
+from tests.scenarios import (
+    COUNTRIES,
+    DOCUMENT_QUESTIONS,
+    MODELS,
+    TICKETS,
+    agent,
+    chain,
+    pool,
+    query_engine,
+)
 
 CASSETTE = Path(__file__).parents[1] / "cassettes" / "frameworks.jsonl"
 Row = dict[str, Any]
@@ -65,7 +74,7 @@ async def test_a_chain_in_a_batch_and_streamed() -> None:
     assert ["".join(ask.stream(each)) for each in inputs] == whole
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", DOCUMENT_QUESTIONS)
 async def test_a_query_engine(question: str, rows: list[Row]) -> None:
     search = query_engine(BestRouteLLM(pool=pool({})))
     response = search.query(question)
@@ -74,11 +83,13 @@ async def test_a_query_engine(question: str, rows: list[Row]) -> None:
     assert str(await search.aquery(question)) == str(response)
 
 
-async def test_an_agent_calls_its_tool() -> None:
-    handler = agent(BestRouteLLM(pool=pool({}))).run(SUM)
+async def test_an_agent_calls_both_its_tools() -> None:
+    handler = agent(BestRouteLLM(pool=pool({}))).run(TICKETS)
     called = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
-    assert called[0].tool_kwargs == {"a": 17, "b": 23}
-    assert "391" in str(await handler)
+    assert [event.tool_name for event in called] == ["price", "multiply"]
+    assert called[0].tool_kwargs == {"item": "ticket"}
+    assert sorted(called[1].tool_kwargs.values()) == [37, 143]
+    assert "5291" in str(await handler)
 
 
 def test_the_models_were_right_where_it_is_easy() -> None:
@@ -87,7 +98,8 @@ def test_the_models_were_right_where_it_is_easy() -> None:
     assert "Paris" in answers[0]
     assert "Tokyo" in answers[1]
     search = query_engine(BestRouteLLM(pool=pool({})))
-    assert "Winterberg" in str(search.query(QUESTIONS[0]))
+    assert "12,960" in str(search.query(DOCUMENT_QUESTIONS[0]))
+    assert "2026-11-24" in str(search.query(DOCUMENT_QUESTIONS[1]))
 
 
 def test_both_models_are_in_the_cassette(rows: list[Row]) -> None:
