@@ -1,7 +1,8 @@
 """The suite for LlamaIndex LLMs on BestRouteLLM and on its neighbours, against the same server.
 
 `python -m tests.benchmarks.llamaindex_suites [--json out.json] [--markdown]`: the neighbours are
-run where they are installed; nothing installs them. Cells are passed / failed / skipped.
+run where they are installed; nothing installs them. Cells are passed / failed / skipped; a skip
+is a claim that the class does not make. Failures are named on stderr.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def main() -> None:
     sys.stdout.write(table(("", *results), rows, markdown=options.markdown))
     for model, counts in results.items():
         for name in counts[TOTAL].failures:
-            sys.stdout.write(f"{model}: {name} failed\n")
+            sys.stderr.write(f"{model}: {name} failed\n")
     if options.json:
         plain = {
             model: {group: asdict(each) for group, each in counts.items()}

@@ -32,7 +32,7 @@ _GROUPS = (
     "messages",
     "blocks",
     "tools",
-    "toolhistory",
+    "history",
     "structured",
     "frameworks",
 )

@@ -82,7 +82,7 @@ class Calls(Capabilities):
         """Async methods are async to the ground: call the provider's async client."""
         llm = self.llm()
         await last(llm, door)  # imports and connections
-        self.provider.delay = 0.2
+        self.provider.delay = 0.3
         await asyncio.gather(*(last(llm, door) for _ in range(5)))
         assert self.server.peak >= 5
 

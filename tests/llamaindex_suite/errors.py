@@ -14,7 +14,9 @@ from tests.servers import Body, Reply
 class Errors(Capabilities):
     """What is tried again, and what is raised."""
 
-    @pytest.mark.parametrize(("door", "status"), zip(CHATS, (429, 500, 429, 500), strict=True))
+    @pytest.mark.parametrize(
+        ("door", "status"), list(zip(CHATS, (429, 500, 429, 500), strict=True))
+    )
     async def test_passing_failures(self, door: str, status: int) -> None:
         """A passing failure is tried again: give the client a few retries with backoff."""
         failures = iter(["busy"])

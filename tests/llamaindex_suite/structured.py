@@ -42,7 +42,7 @@ class Shelf(BaseModel):
     books: list[Book]
 
 
-ASK = PromptTemplate("Find the book '{title}' of {pages} pages.")
+ASK = PromptTemplate("Find the book '{title}' of {pages} pages on the shelf.")
 _ARGS = {"title": "Emma", "pages": "474"}
 _EMMA = Book(title="Emma", pages=474)
 _TEXT = ASK.format(**_ARGS)

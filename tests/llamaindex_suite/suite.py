@@ -6,13 +6,13 @@ from tests.llamaindex_suite.blocks import Blocks
 from tests.llamaindex_suite.calls import Calls
 from tests.llamaindex_suite.errors import Errors
 from tests.llamaindex_suite.frameworks import Frameworks
+from tests.llamaindex_suite.history import History
 from tests.llamaindex_suite.identity import Identity
 from tests.llamaindex_suite.messages import Messages
 from tests.llamaindex_suite.observability import Observability
 from tests.llamaindex_suite.parameters import Parameters
 from tests.llamaindex_suite.secrets import Secrets
 from tests.llamaindex_suite.structured import Structured
-from tests.llamaindex_suite.toolhistory import ToolHistory
 from tests.llamaindex_suite.tools import Tools
 from tests.llamaindex_suite.usage import Usage
 
@@ -28,7 +28,7 @@ class LLMSuite(
     Messages,
     Blocks,
     Tools,
-    ToolHistory,
+    History,
     Structured,
     Frameworks,
 ):

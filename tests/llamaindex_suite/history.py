@@ -27,7 +27,7 @@ def _result(call_id: str, content: str) -> ChatMessage:
     return ChatMessage(content, role="tool", additional_kwargs={"tool_call_id": call_id})
 
 
-class ToolHistory(Capabilities):
+class History(Capabilities):
     """What an agent sends back to the model."""
 
     @pytest.mark.parametrize("door", CHATS)
@@ -101,7 +101,7 @@ class ToolHistory(Capabilities):
     async def test_the_history_is_not_changed(self, door: str) -> None:
         """`chat_history` is the caller's: copy the list before the question is appended."""
         self.needs("supports_tools")
-        history = _history()
+        history = [ChatMessage("Hello."), ChatMessage("Hello you.", role="assistant")]
         before = copy.deepcopy(history)
         await collected(getattr(self.llm(), door)(TOOLS, "And 8 by 9?", chat_history=history))
         assert history == before
