@@ -25,6 +25,8 @@ _ABILITIES = {
     "context_window": "max_input_tokens",
     "vision": "image_inputs",
     "audio": "audio_inputs",
+    "video": "video_inputs",
+    "documents": "pdf_inputs",
     "tools": "tool_calling",
     "response_format": "structured_output",
 }

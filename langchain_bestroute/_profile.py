@@ -23,6 +23,8 @@ def profile(pool: ModelPool) -> ModelProfile:
         image_inputs=all_can("vision"),
         image_url_inputs=all_can("vision"),
         audio_inputs=all_can("audio"),
+        video_inputs=all_can("video"),
+        pdf_inputs=all_can("documents"),
         tool_calling=all_can("tools"),
         tool_choice=all_can("tools"),
         structured_output=all_can("response_format"),

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.load.serializable import Serializable
 from pydantic import ConfigDict, Field
 
+from bestroute.defaults import CallDefaults
 from bestroute.pool import PoolLike
 from bestroute.source import Source
-from bestroute.target import ASKED, OnUncertified, Target, override
+from bestroute.target import Target
 from langchain_bestroute._members import rejoined, with_clients, written
 
 if TYPE_CHECKING:
     from bestroute import BestRoute
 
 
-class Routing(Serializable):
+class Routing(CallDefaults, Serializable):
     """An engine's source, and the options of every call.
 
     Args:
@@ -32,24 +32,7 @@ class Routing(Serializable):
             model of your own). Such an object can be neither pickled nor serialised.
         max_retries: Further attempts of a call after a passing failure.
 
-    Attributes:
-        threshold: Smallest match probability that qualifies an arm; lower is cheaper.
-        max_drop: Instead, the largest relative quality drop against always-reference that
-            calibration promises.
-        target_cost: Instead, $ for 1,000 queries, as measured in calibration.
-        confidence: Of `max_drop`, by default 0.95.
-        on_uncertified: Whether a `max_drop` that is not certified raises (the default), or
-            always asks the reference.
-        models: Names in the pool: requests are routed among these alone.
-        cached_tokens: By model, how many tokens of the prompt its provider still holds in its
-            prompt cache; `BestRouteMiddleware` keeps count.
-        max_n: Largest number of samples of one model.
-        max_cost: $ that one request may cost by estimate, escalation included.
-        query_turns: How many of the last human turns the router reads, by default one.
-        query_pattern: Regular expression that finds the query in them, such as
-            `Question: (.*)` where a prompt is stuffed with context.
-        temperature: Sampling temperature, instead of the pool's; 0 means one sample.
-        max_tokens: Longest answer, instead of the pool's.
+    The options are the fields of `bestroute.defaults.CallDefaults`.
 
     Raises:
         ConfigError: The pool cannot be read, there is none, or options contradict each other.
@@ -58,33 +41,7 @@ class Routing(Serializable):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    option_names: ClassVar[tuple[str, ...]] = (
-        *ASKED,
-        "models",
-        "cached_tokens",
-        "max_n",
-        "max_cost",
-        "query_turns",
-        "query_pattern",
-        "temperature",
-        "max_tokens",
-    )
-    """The fields that are options of a call."""
-
     source: Source = Field(frozen=True)
-    threshold: float | None = None
-    max_drop: float | None = None
-    target_cost: float | None = None
-    confidence: float | None = None
-    on_uncertified: OnUncertified | None = None
-    models: tuple[str, ...] | None = None
-    cached_tokens: dict[str, int] | None = None
-    max_n: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, ge=0)
-    query_turns: int | None = Field(default=None, ge=1)
-    query_pattern: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
 
     def __init__(
         self,
@@ -153,9 +110,3 @@ class Routing(Serializable):
     def lc_attributes(self) -> dict[str, Any]:
         """What `load` builds it from, and what a cached answer depends on."""
         return {"source": self.source.plain(), **written(self.source.pool)}
-
-    def _options(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """The engine's arguments: the call's own win over the fields."""
-        own = {name: getattr(self, name) for name in self.option_names}
-        options = override(own, call)
-        return {name: value for name, value in options.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LangSmithParams
@@ -12,9 +12,10 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from bestroute import RoutedResponse
+from bestroute.defaults import CallDefaults
 from bestroute.events import Drawing
 from bestroute.sampling import Delta
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
@@ -43,9 +44,6 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
     Arguments, and the options of every call, are those of `Routing`. Fields of its own are:
 
     Attributes:
-        streaming_max_n: As `max_n`, where the answer is streamed: one sample streams as it
-            comes, of several the best comes in one piece.
-        timeout: Seconds for one call to a provider.
         stop: Texts at which an answer ends.
         streaming: Whether `invoke` streams as well.
 
@@ -65,21 +63,13 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    option_names: ClassVar[tuple[str, ...]] = (
-        *Routing.option_names,
-        "streaming_max_n",
-        "timeout",
-    )
-
-    streaming_max_n: int | None = Field(default=None, ge=1)
-    timeout: float | None = Field(default=None, gt=0)
     stop: list[str] | None = None
     streaming: bool = False
 
     @property
     def router(self) -> BestRouteRouter:
         """The decision alone, of the same source and options."""
-        options = {name: getattr(self, name) for name in BestRouteRouter.option_names}
+        options = {name: getattr(self, name) for name in CallDefaults.model_fields}
         return BestRouteRouter(source=self.source, **options)
 
     def _resolve_model_profile(self) -> ModelProfile:
@@ -102,7 +92,7 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
             "pool": pool.fingerprint,
             "artifact": self.source.artifact,
             "digest": self.source.digest,
-            **{name: getattr(self, name) for name in (*self.option_names, "stop")},
+            **{name: getattr(self, name) for name in (*CallDefaults.model_fields, "stop")},
             "models": list(self.models or [member.name for member in pool.models]),
         }
 
@@ -118,7 +108,7 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
 
     def _asked(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         call = {name: value for name, value in kwargs.items() if name != "stream"}
-        return self._options({**call, "stop": stop or self.stop or None})
+        return self.options_of({**call, "stop": stop or self.stop or None})
 
     def _generate(
         self,

@@ -105,7 +105,7 @@ class BestRouteRouter(Routing, RunnableSerializable[LanguageModelInput, Decision
         self, given: LanguageModelInput, call: Mapping[str, Any], made: list[Decision]
     ) -> Any:
         """Append the decision; what is returned, plain data, goes into the trace."""
-        made.append(self.engine.route(_messages(given), **self._options(call)))
+        made.append(self.engine.route(_messages(given), **self.options_of(call)))
         return plain_decision(made[-1])
 
 

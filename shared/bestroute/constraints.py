@@ -41,22 +41,22 @@ def excluded_arms(
     excluded: dict[Arm, str] = {}
     for member in cost_model.pool.models:
         if model not in (None, member.name):
-            why_never: str | None = f"the call names {model}"
+            why: str | None = f"the call names {model}"
         elif models is not None and member.name not in models:
-            why_never = f"the call is for {', '.join(models)} only"
+            why = f"the call is for {', '.join(models)} only"
         else:
-            why_never = _model_cannot(request, member, cost_model)
+            why = _model_cannot(request, member, cost_model)
         greedy = settings(request, member).get("temperature") == 0
         for arm in cost_model.pool.arms:
-            if arm.model != member.name:
-                continue
-            if why_never:
-                excluded[arm] = why_never
-            elif arm.n > 1 and greedy:
-                excluded[arm] = "at temperature 0 all samples are the same"
-            elif max_n is not None and arm.n > max_n:
-                excluded[arm] = f"n is limited to {max_n}"
+            if arm.model == member.name and (reason := why or _too_many(arm.n, greedy, max_n)):
+                excluded[arm] = reason
     return excluded
+
+
+def _too_many(n: int, greedy: bool, max_n: int | None) -> str | None:
+    if n > 1 and greedy:
+        return "at temperature 0 all samples are the same"
+    return f"n is limited to {max_n}" if max_n is not None and n > max_n else None
 
 
 def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) -> str | None:

@@ -89,7 +89,10 @@ FLOORS = (
         *("routers", "rewards", "policy", "sampling", "recorded"),
         *("bundle", "constraints", "selection", "response", "reading"),
     ),
-    ("events", "target", "options", "plan", "loop", "engine", "artifact", "source", "__init__"),
+    (
+        *("events", "target", "defaults", "options", "plan"),
+        *("loop", "engine", "artifact", "source", "__init__"),
+    ),
     ("learning",),
     ("cli",),
 )

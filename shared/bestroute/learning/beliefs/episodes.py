@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import NO_ANSWER, Floats
@@ -77,12 +78,11 @@ def replay(
     needed = {member.name: member.max_samples for member in pool.models}
     sets = SampleSets(table, needed, **selection)
     row_of = {query_id: row for row, query_id in enumerate(outcomes.query_ids)}
-    models = [member for member in pool.models if not member.reference]
-    levels = {member.name: levels_of(member.max_samples) for member in models}
-    shape = (len(outcomes), permutations)
-    seen = {m: np.full((*shape, len(n), len(FEATURES)), np.nan) for m, n in levels.items()}
-    match = {m: np.full((*shape, len(n)), np.nan) for m, n in levels.items()}
-    columns = {arm: column for column, arm in enumerate(outcomes.arms)}
+    column_of = {arm: column for column, arm in enumerate(outcomes.arms)}
+    models = [member.name for member in pool.models if not member.reference]
+    levels = {model: levels_of(needed[model]) for model in models}
+    columns = {m: [column_of[Arm(m, n)] for n in levels[m]] for m in models}
+    found = {m: _nothing(len(outcomes), permutations, len(levels[m])) for m in models}
     done = 0
     for rows, samples in sets:
         reference = samples[pool.reference.name].oracle - margin
@@ -90,35 +90,53 @@ def replay(
             row = row_of.get(sets.queries[index].query_id)
             if row is None:
                 continue
-            for member in models:
-                own = samples[member.name]
-                wins = (own.oracle[place][:, None] >= reference[place][None, :]).mean(axis=1)
-                rng = np.random.default_rng([seed, row])
-                for turn in range(permutations):
-                    order = rng.permutation(len(wins))
-                    for level, n in enumerate(levels[member.name]):
-                        drawn = order[:n]
-                        evidence, winner = look(own, place, drawn)
-                        belief = prior[row, columns[Arm(member.name, n)]]
-                        seen[member.name][row, turn, level] = features(belief, evidence)
-                        match[member.name][row, turn, level] = wins[drawn[winner]]
+            for model in models:
+                orders = _orders([seed, row], samples[model].oracle.shape[1], permutations)
+                _play(
+                    samples[model],
+                    place,
+                    reference[place],
+                    prior[row, columns[model]],
+                    [order[:n] for order in orders for n in levels[model]],
+                    *(each[row] for each in found[model]),
+                )
             done += 1
             if progress is not None:
                 progress(done, len(outcomes))
     if done < len(outcomes):
         raise DataError("queries of the outcomes have no samples to replay")
-    return {
-        member.name: Episodes(
-            levels[member.name],
-            seen[member.name],
-            match[member.name],
-            prior[:, columns[Arm(member.name, 1)]],
-        )
-        for member in models
-    }
+    return {m: Episodes(levels[m], *found[m], prior[:, column_of[Arm(m, 1)]]) for m in models}
 
 
-def look(samples: SampleSet, place: int, drawn: Any) -> tuple[Evidence, int]:
+def _nothing(queries: int, orders: int, levels: int) -> tuple[Floats, Floats]:
+    """Room for what is seen, and for whether it matches."""
+    seen = np.full((queries, orders, levels, len(FEATURES)), np.nan)
+    return seen, seen[..., 0].copy()
+
+
+def _orders(seed: list[int], samples: int, count: int) -> list[NDArray[np.intp]]:
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(samples) for _ in range(count)]
+
+
+def _play(
+    samples: SampleSet,
+    place: int,
+    reference: Floats,
+    prior: Floats,
+    draws: Sequence[NDArray[np.intp]],
+    seen: Floats,
+    match: Floats,
+) -> None:
+    """Write what the draws of one query show [P, L, D], and whether they match [P, L]."""
+    wins = (samples.oracle[place][:, None] >= reference[None, :]).mean(axis=1)
+    for at, drawn in zip(np.ndindex(match.shape), draws, strict=True):
+        evidence, winner = look(samples, place, drawn)
+        seen[at] = features(float(prior[at[1]]), evidence)
+        match[at] = wins[drawn[winner]]
+
+
+def look(samples: SampleSet, place: int, drawn: NDArray[np.intp]) -> tuple[Evidence, int]:
     """What a draw shows, and which of it is selected; ties go to the first drawn."""
     tokens = samples.completion_tokens[place][drawn].tolist()
     if samples.answers is None:
