@@ -63,7 +63,7 @@ class ChatServer:
         self._http = _HTTP(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.002}, daemon=True
         )
 
     @property
