@@ -47,6 +47,22 @@ DOCUMENT_QUESTIONS = (
 TICKETS = "What do 143 tickets cost together? Look up the price of a ticket, then multiply."
 """The answer, 5291, takes both tools of the agent."""
 
+REACT = """Answer the question step by step with these tools:
+{tool_desc}
+
+Each time, reply in one of these two forms, and stop. To use one of the tools {tool_names}:
+
+Thought: what is to be done next
+Action: name of the tool
+Action Input: its arguments as JSON, for example {{"a": 1, "b": 2}}
+
+Once nothing is left to be done:
+
+Thought: I can answer.
+Answer: the answer
+"""
+"""Shorter than LlamaIndex's own: small models follow it better, and sooner."""
+
 
 def pool(bases: Mapping[str, str]) -> dict[str, Any]:
     """A pool for a cascade; `bases` says where each model answers, recorded ones nowhere."""
@@ -109,6 +125,7 @@ def query_engine(llm: LLM) -> BaseQueryEngine:
 
 def agent(llm: LLM) -> ReActAgent:
     """An agent with two tools, which it calls in text: so small models can."""
+    from llama_index.core.agent.react import ReActChatFormatter
     from llama_index.core.agent.workflow import ReActAgent
     from llama_index.core.tools import FunctionTool
 
@@ -121,5 +138,5 @@ def agent(llm: LLM) -> ReActAgent:
         return a * b
 
     tools = [FunctionTool.from_defaults(each) for each in (price, multiply)]
-    careful = llm.model_copy(update={"temperature": 0.3})  # its calls must be well-formed
-    return ReActAgent(tools=tools, llm=careful)
+    formatter = ReActChatFormatter.from_defaults(system_header=REACT)
+    return ReActAgent(tools=tools, llm=llm, formatter=formatter)
