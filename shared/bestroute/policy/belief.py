@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +65,14 @@ class ModelBelief:
         logit = float(np.nan_to_num(raw) @ self.weight[row] + self.bias[row])
         return float(1 / (1 + np.exp(-logit)))
 
+    @cached_property
+    def places(self) -> NDArray[np.intp]:
+        """Bin of every move, at the level that it leads to [L + 1, L + 1, B, S]."""
+        found = np.zeros(self.moves.shape, dtype=np.intp)
+        for end in range(1, len(self.levels) + 1):
+            found[:end, end] = self.bins(end, self.moves[:end, end])
+        return found
+
     def bins(self, level: int, belief: NDArray[np.float64] | float) -> NDArray[np.intp]:
         """Bin of beliefs at a level."""
         return np.asarray(np.searchsorted(self.edges[level], belief, side="right"))
@@ -105,16 +112,16 @@ def best_wave(
         (-inf, 0) where no wave is left.
     """
     start = model.level(n)
-    place = int(model.bins(start, now))
+    sizes = [count - n for count in model.levels[start:]]
+    costs = dict(prices)
+    price = np.array([costs.get(size, np.inf) for size in sizes])
+    if not np.isfinite(price).any():
+        return -np.inf, next((size for size in sizes if size in costs), 0)
     later = continuations(model, prices, outside, waves - 1)
-    counts, costs = (0, *model.levels), dict(prices)
-    waves_left = [(end, counts[end] - n) for end in range(start + 1, len(counts))]
-    values = [
-        (float(_values(model, start, end, outside, later)[place]) - costs[size], size)
-        for end, size in waves_left
-        if size in costs
-    ]
-    return max(values, default=(-np.inf, 0))
+    place = model.bins(start, now)
+    values = _values(model, start, outside, later)[:, place] - price
+    best = int(values.argmax())
+    return float(values[best]), sizes[best]
 
 
 @lru_cache(maxsize=4096)
@@ -124,21 +131,23 @@ def continuations(model: ModelBelief, prices: Prices, outside: float, waves: int
     Solved backwards: to stop is worth the larger of the belief and `outside`. Arguments are
     those of `best_wave`; without waves nothing can be drawn.
     """
-    size, bins = model.moves.shape[0], model.moves.shape[2]
     counts, costs = (0, *model.levels), dict(prices)
-    value = np.full((size, bins), -np.inf)
-    for _ in range(min(waves, size - 1)):
-        later, value = value, np.full((size, bins), -np.inf)
-        for start, end in combinations(range(size), 2):
-            price = costs.get(counts[end] - counts[start])
-            if price is not None:
-                got = _values(model, start, end, outside, later) - price
-                value[start] = np.maximum(value[start], got)
+    last = len(model.levels)
+    value = np.full((last + 1, model.moves.shape[2]), -np.inf)
+    endless = waves >= last  # then one pass does: later levels are solved before earlier ones
+    for _ in range(min(waves, 1 if endless else last)):
+        later, value = value, np.full_like(value, -np.inf)
+        for start in reversed(range(last)):
+            sizes = [count - counts[start] for count in counts[start + 1 :]]
+            price = np.array([[costs.get(size, np.inf)] for size in sizes])
+            got = _values(model, start, outside, value if endless else later) - price
+            value[start] = got.max(axis=0)
     return value
 
 
-def _values(model: ModelBelief, start: int, end: int, outside: float, later: Floats) -> Floats:
-    """Expected value at a later level, from every bin [B]: stop there, or draw on."""
-    moved = model.moves[start, end]
-    on = later[end][model.bins(end, moved)]
-    return np.asarray(np.maximum(np.maximum(moved, outside), on).mean(axis=1))
+def _values(model: ModelBelief, start: int, outside: float, later: Floats) -> Floats:
+    """Expected value at each later level, from every bin [levels, B]: stop there, or draw on."""
+    moved, places = model.moves[start, start + 1 :], model.places[start, start + 1 :]
+    on = np.take_along_axis(later[start + 1 :, :, None], places.reshape(len(places), -1, 1), 1)
+    stopped = np.maximum(moved, outside)
+    return np.asarray(np.maximum(stopped, on.reshape(moved.shape)).mean(axis=2))

@@ -2,22 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bestroute.learning.beliefs.episodes import Episodes
+from bestroute.learning.beliefs.episodes import Episodes, replay
 from bestroute.learning.bestofn import Floats
+from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.training.folds import held_out_folds
 from bestroute.learning.training.logistic import log_loss, soft_logistic
-from bestroute.policy.belief import FEATURES, ModelBelief
+from bestroute.policy.belief import FEATURES, Belief, ModelBelief
+from bestroute.pool import ModelPool
+from bestroute.routers.base import Router
 from bestroute.routers.heads import sigmoid
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1)
 
 _BINS, _MOVES = 10, 16
+
+
+def learn(
+    table: pa.Table,
+    pool: ModelPool,
+    outcomes: Outcomes,
+    train_router: Callable[[Outcomes], Router],
+    *,
+    selection: Mapping[str, Any],
+    use: Sequence[str] = FEATURES,
+    groups: Sequence[object] | None = None,
+    permutations: int = 40,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Belief:
+    """Learn what the samples of every model say, from recorded samples alone.
+
+    Args:
+        table: Scored samples table.
+        pool: The model pool.
+        outcomes: The training split.
+        train_router: Trains the router whose match probabilities are the prior; it is trained
+            anew on every fold, so that no prior has seen its own query.
+        selection: How best-of-n selects: the arguments of `Outcomes.from_samples`.
+        use: Names of the features that may be read.
+        groups: What queries must not be separated from in cross-validation.
+        permutations: Orders in which the samples of a query are drawn.
+        seed: Of folds and orders.
+        progress: Told of the number of queries replayed and of all queries.
+
+    Raises:
+        DataError: There are fewer than two queries or groups, or samples are missing.
+    """
+    prior = held_out_match(outcomes, train_router, groups=groups, seed=seed)
+    played = replay(
+        table,
+        pool,
+        outcomes,
+        prior,
+        selection=selection,
+        permutations=permutations,
+        seed=seed,
+        progress=progress,
+    )
+    models = {
+        model: train_belief(episodes, use=use, groups=groups, seed=seed)
+        for model, episodes in played.items()
+    }
+    return Belief(models, float(outcomes.cost[:, outcomes.reference_index].mean()))
+
+
+def held_out_match(
+    outcomes: Outcomes,
+    train_router: Callable[[Outcomes], Router],
+    *,
+    groups: Sequence[object] | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Match probabilities [Q, A] of routers that were trained without the query."""
+    match = np.empty_like(outcomes.match)
+    for out in held_out_folds(len(outcomes), groups, seed):
+        router = train_router(outcomes.take(np.flatnonzero(~out)))
+        queries = [outcomes.queries[row] for row in np.flatnonzero(out)]
+        match[out] = router.predict(queries).match
+    return match
 
 
 def train_belief(

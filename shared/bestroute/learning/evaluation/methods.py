@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ from bestroute.learning.evaluation.curves import Curve, sweep
 from bestroute.learning.evaluation.replay import Replay
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy import Cascade
+from bestroute.policy.adaptive import Adaptive
+from bestroute.policy.belief import Belief
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.policy.utility import choose_by_utility
 from bestroute.pool import ModelPool
 from bestroute.routers.base import Router
@@ -29,6 +32,11 @@ CASCADES = (3, 5, 10)
 
 BASELINES: tuple[str, ...] = (*TRAINERS, "cascade")
 """Names of the methods that can stand beside a router."""
+
+ADAPTIVE_THRESHOLDS: tuple[float, ...] = (
+    *(0.0, 0.2, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9),
+    *(0.93, 0.95, 0.97, 0.98, 0.99, 0.995, ALWAYS_REFERENCE),
+)
 
 _WORTHS = 201
 
@@ -87,6 +95,55 @@ class Bench:
             raise ConfigError(f"cannot train {name!r}; known: {', '.join(BASELINES)}")
         router = TRAINERS[name](self.train, encoder=encoder, samples=self.table, seed=self.seed)
         return {name: self.router(router)}
+
+    def adaptive(
+        self,
+        router: Router,
+        belief: Belief,
+        *,
+        thresholds: Sequence[float] = ADAPTIVE_THRESHOLDS,
+        permutations: int = 50,
+        progress: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> Curve:
+        """The adaptive policy on a router's match probabilities, replayed at every threshold.
+
+        Args:
+            router: What it reads first.
+            belief: What it makes of the samples.
+            thresholds: Ascending.
+            permutations: Orders of the samples of each query.
+            progress: Told of the number of thresholds done and of all.
+            **options: Those of `Adaptive`.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        if self.table is None or self.pool is None:
+            raise ConfigError("the adaptive policy is replayed: it needs the table and the pool")
+        prediction = router.predict(self.test.queries)
+        estimated = self.test.estimated_costs(self.cost_model, prediction)
+        replay = Replay(self.table, self.pool, self.test, **self.selection)
+        played = []
+        for threshold in thresholds:
+            policy = Adaptive(threshold, belief, **options)
+            played.append(
+                replay.play(
+                    policy,
+                    estimated,
+                    match=prediction.match,
+                    permutations=permutations,
+                    seed=self.seed,
+                )
+            )
+            if progress is not None:
+                progress(len(played), len(thresholds))
+        return Curve(
+            np.array(thresholds),
+            np.array([each.cost for each in played]),
+            np.array([each.quality for each in played]),
+            np.array([each.error for each in played]),
+        )
 
     def cascades(
         self, *, permutations: int = 100, progress: Callable[[int, int], None] | None = None
