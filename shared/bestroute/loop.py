@@ -226,7 +226,7 @@ class Loop:
         seen = state.samples.setdefault(model, [])
         seen += brought.samples
         if getattr(self._policy, "looks", True):
-            state.evidence[model] = evidence_of(seen)
+            state.evidence[model] = evidence_of(seen, self.request.params)
         return drew
 
     def _last_resort(self) -> Sample:

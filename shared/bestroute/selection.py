@@ -116,12 +116,18 @@ class Selector:
         return Scored(scored.scores, scored.calls, failure)
 
 
-def evidence_of(samples: Sequence[Sample]) -> Evidence:
-    """What samples of one model show."""
+def evidence_of(samples: Sequence[Sample], params: Mapping[str, Any]) -> Evidence:
+    """What samples of one model show; those that cannot be used are no evidence.
+
+    Args:
+        samples: At least one.
+        params: The request's parameters; they say what is valid.
+    """
+    valid = [each for each in samples if why_invalid(each.message, params) is None] or samples
     return Evidence.of(
-        [extract_answer(sample_text(sample)) for sample in samples],
-        [sample.completion_tokens for sample in samples],
-        [sample.score for sample in samples],
+        [extract_answer(sample_text(sample)) for sample in valid],
+        [sample.completion_tokens for sample in valid],
+        [sample.score for sample in valid],
     )
 
 

@@ -275,3 +275,11 @@ async def test_a_streamed_tool_call_that_is_broken_is_not_shown(chat_server: Cha
     assert response.model == "middle"
     assert "not a JSON object" in response.degraded[0]
     assert set(response.usage_by_model) == {"small", "middle"}
+
+
+def test_a_broken_sample_is_no_disagreement(chat_server: ChatServer) -> None:
+    chat_server.reply = by_model(small=Reply(['{"a": 1}', "no", '{"a": 1}']))
+    engine = BestRoute(pool(chat_server), policy=Cascade())
+    response = engine.complete("hi", response_format={"type": "json_object"})
+    assert response.model == "small"
+    assert response.text == '{"a": 1}'
