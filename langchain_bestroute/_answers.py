@@ -74,7 +74,9 @@ def metadata(response: RoutedResponse, pool: ModelPool) -> dict[str, Any]:
     """Which model really answered, why, and what everything cost."""
     member = pool[response.model]
     provider = catalog.provider(member)
+    logprobs = response.winner.logprobs
     return {
+        **({"logprobs": logprobs} if logprobs else {}),
         "model_name": member.model,
         "model_provider": PROVIDER if _misread(provider, response.message) else provider,
         "finish_reason": response.winner.finish_reason,

@@ -118,6 +118,7 @@ class _Answer:
                     "bestroute": event.summary(),
                     "model": event.model,
                     "finish_reason": event.winner.finish_reason,
+                    "logprobs": event.winner.logprobs,
                 },
                 additional_kwargs=usage,
             )

@@ -194,13 +194,29 @@ def _usage(body: Body, reply: Reply) -> dict[str, Any]:
     return {"usage": counts}
 
 
+def _logprobs(body: Body, text: str | None) -> dict[str, Any]:
+    """One token a word, each as likely as not, where they are asked for."""
+    if not body.get("logprobs"):
+        return {}
+    tokens = [
+        {"token": word, "logprob": -0.7, "bytes": None, "top_logprobs": []}
+        for word in (text or "").split()
+    ]
+    return {"logprobs": {"content": tokens, "refusal": None}}
+
+
 def _head(body: Body, kind: str) -> Body:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": body["model"]}
 
 
 def _completion(body: Body, reply: Reply) -> Body:
     choices = [
-        {"index": index, "message": message, "finish_reason": _finish(message, reply)}
+        {
+            "index": index,
+            "message": message,
+            "finish_reason": _finish(message, reply),
+            **_logprobs(body, message["content"]),
+        }
         for index, message in enumerate(_messages(body, reply))
     ]
     return {**_head(body, "chat.completion"), "choices": choices, **_usage(body, reply)}
@@ -214,7 +230,8 @@ def _chunks(body: Body, reply: Reply) -> Iterator[Body]:
     for step in range(max(map(len, deltas))):
         for index, own in enumerate(deltas):
             if step < len(own):
-                choice = {"index": index, "delta": own[step], "finish_reason": None}
+                told = _logprobs(body, own[step].get("content"))
+                choice = {"index": index, "delta": own[step], "finish_reason": None, **told}
                 yield {**head, "choices": [choice]}
     for index, message in enumerate(messages):
         choice = {"index": index, "delta": {}, "finish_reason": _finish(message, reply)}

@@ -43,10 +43,27 @@ def read(
             completion_tokens=written[index],
             prompt_tokens=prompt_tokens,
             cost=part,
+            logprobs=_plain(getattr(response.choices[index], "logprobs", None)),
         )
         for index, prompt_tokens, part in zip(usable, prompts, costs, strict=True)
     ]
     return samples, usage, cost
+
+
+def streamed_logprobs(chunks: Sequence[Any]) -> dict[str, Any] | None:
+    """Log-probabilities of all tokens of a stream of one choice, in OpenAI's form."""
+    pieces = [
+        _plain(getattr(choice, "logprobs", None)) for chunk in chunks for choice in chunk.choices
+    ]
+    tokens = [token for piece in pieces if piece for token in piece.get("content") or ()]
+    return {"content": tokens} if tokens else None
+
+
+def _plain(logprobs: Any) -> dict[str, Any] | None:
+    if logprobs is None or isinstance(logprobs, dict):
+        return logprobs or None
+    found: dict[str, Any] = logprobs.model_dump()
+    return found
 
 
 def _apportion(total: int, weights: Sequence[int]) -> list[int]:

@@ -55,6 +55,7 @@ class Sample(BaseModel):
         cost: Its part of what its call cost in $, by its tokens; `None` when no price is known.
             The parts of a call's samples add up to the call: empty choices are no samples, and
             the others bear what they cost.
+        logprobs: Log-probabilities of its tokens in OpenAI's form, where they were asked for.
         score: What the reward model said, once it has spoken.
     """
 
@@ -66,6 +67,7 @@ class Sample(BaseModel):
     completion_tokens: int = 0
     prompt_tokens: int = 0
     cost: float | None = None
+    logprobs: dict[str, Any] | None = None
     score: float | None = None
 
     @property

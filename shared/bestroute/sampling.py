@@ -20,7 +20,7 @@ from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
 from bestroute.failures import describe, is_passing, may_refuse_n, raise_own, waiting_time
 from bestroute.pool import PooledModel
 from bestroute.query import Request
-from bestroute.reading import read
+from bestroute.reading import read, streamed_logprobs
 from bestroute.samples import Call, Sample
 
 _FIRST_DELAY = 0.5
@@ -166,6 +166,8 @@ class Sampler:
             chunk.model = model
         litellm = await load_litellm()
         whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
+        if whole and (logprobs := streamed_logprobs(chunks)):
+            whole.choices[0].logprobs = logprobs
         return self._read(whole or litellm.ModelResponse(choices=[]), request, member, call)
 
     def _broken_off(

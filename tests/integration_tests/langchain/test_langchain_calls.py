@@ -407,3 +407,19 @@ def test_a_retrained_router_misses_the_cache(
         _save_router(pool, tmp_path, bias)
         ChatBestRoute.from_pretrained(tmp_path, pool=pool, cache=cache).invoke(ASK)
         assert len(chat_server.requests) == requests
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("which", ["pool", "one_model"])
+async def test_log_probabilities_where_they_are_asked_for(
+    door: str, which: str, request: pytest.FixtureRequest, chat_server: ChatServer
+) -> None:
+    chat_server.reply = "It is 42"
+    llm = ChatBestRoute(pool=request.getfixturevalue(which))
+    assert "logprobs" not in (await _invoke(llm, door)).response_metadata
+    told = (await _invoke(llm.bind(logprobs=True), door)).response_metadata["logprobs"]
+    assert [(each["token"], each["logprob"]) for each in told["content"]] == [
+        ("It", -0.7),
+        ("is", -0.7),
+        ("42", -0.7),
+    ]
