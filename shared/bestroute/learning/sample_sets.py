@@ -56,7 +56,8 @@ class SampleSet:
         prompt_tokens: Mean prompt tokens of one sample [G].
         completion_tokens: Completion tokens of every sample [G, N].
         scores: Proxy scores [G, N], where samples are kept by them.
-        answers: Answer codes [G, N], where samples are kept by agreement.
+        answers: Answer codes [G, N], where samples are kept by agreement, or answers are evidence.
+        latency: Seconds of every sample [G, N], where all were recorded.
     """
 
     oracle: Floats
@@ -64,6 +65,7 @@ class SampleSet:
     completion_tokens: Floats
     scores: Floats | None = None
     answers: NDArray[np.intp] | None = None
+    latency: Floats | None = None
 
     def weights(self, n: int, among: Indices | None = None) -> Floats:
         """Probability that each sample is kept by best-of-n.
@@ -80,7 +82,7 @@ class SampleSet:
         """
         if among is None:
             among = np.arange(self.oracle.shape[1])
-        if self.answers is not None:
+        if self.scores is None and self.answers is not None:
             return agreement_weights(self.answers[:, among], n)
         scores = np.zeros_like(self.oracle) if self.scores is None else self.scores
         return selection_weights(scores[:, among], n)
@@ -96,6 +98,7 @@ class SampleSets:
         needed: Model -> samples that every query must have of it.
         agreement: Keep samples by agreement of these answers ...
         proxy: ... or else by this column; not read for models that need one sample only.
+        evidence: Read these answers of all samples, whatever they are kept by.
 
     Attributes:
         queries: All queries, in the order of the table; what is iterated over are indices of
@@ -113,10 +116,11 @@ class SampleSets:
         *,
         agreement: Extract | None = None,
         proxy: str = "proxy_score",
+        evidence: Extract | None = None,
     ) -> None:
         self._models = tuple(needed)
         self._chosen = np.array([count > 1 for count in needed.values()], dtype=bool)
-        self._agreement = agreement
+        self._extract, self._extract_all = agreement or evidence, evidence is not None
         names, models = _codes(table, "model")
         wanted = [self._models.index(name) if name in needed else -1 for name in names]
         model = np.array([*wanted, -1], dtype=np.intp)[models]
@@ -132,6 +136,8 @@ class SampleSets:
         self._prompt_tokens = self._finite("prompt_tokens")
         self._completion_tokens = self._finite("completion_tokens")
         self._scores = None if agreement else self._finite(proxy, self._chosen[self._model])
+        latency = _numbers(table, "latency")[self._rows]
+        self._latency = latency if np.isfinite(latency).all() else None
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -163,13 +169,15 @@ class SampleSets:
             prompt_tokens=self._prompt_tokens[places].mean(axis=1),
             completion_tokens=self._completion_tokens[places],
             scores=self._scores[places] if chosen and self._scores is not None else None,
-            answers=self._answers(places) if chosen and self._agreement else None,
+            answers=self._answers(places) if chosen or self._extract_all else None,
+            latency=None if self._latency is None else self._latency[places],
         )
 
-    def _answers(self, places: Indices) -> NDArray[np.intp]:
-        assert self._agreement is not None
+    def _answers(self, places: Indices) -> NDArray[np.intp] | None:
+        if self._extract is None:
+            return None
         texts = self._table["response"].take(self._rows[places.ravel()]).to_pylist()
-        answer = {text: self._agreement(text) for text in set(texts)}
+        answer = {text: self._extract(text) for text in set(texts)}
         codes: dict[Hashable, int] = {None: NO_ANSWER, "": NO_ANSWER}
         found = [codes.setdefault(answer[text], len(codes)) for text in texts]
         return np.array(found, dtype=np.intp).reshape(places.shape)

@@ -16,6 +16,7 @@ from bestroute.learning.sample_sets import SampleSet, SampleSets
 from bestroute.policy.belief import FEATURES, features
 from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm, ModelPool
+from bestroute.rewards.answers import extract_answer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +77,7 @@ def replay(
         DataError: A query of the outcomes has no samples here.
     """
     needed = {member.name: member.max_samples for member in pool.models}
-    sets = SampleSets(table, needed, **selection)
+    sets = SampleSets(table, needed, **selection, evidence=extract_answer)
     row_of = {query_id: row for row, query_id in enumerate(outcomes.query_ids)}
     column_of = {arm: column for column, arm in enumerate(outcomes.arms)}
     models = [member.name for member in pool.models if not member.reference]
@@ -139,11 +140,13 @@ def _play(
 def look(samples: SampleSet, place: int, drawn: NDArray[np.intp]) -> tuple[Evidence, int]:
     """What a draw shows, and which of it is selected; ties go to the first drawn."""
     tokens = samples.completion_tokens[place][drawn].tolist()
-    if samples.answers is None:
-        scores = np.zeros(len(drawn)) if samples.scores is None else samples.scores[place][drawn]
-        return Evidence.of([None] * len(tokens), tokens, scores.tolist()), int(np.argmax(scores))
-    codes = samples.answers[place][drawn]
+    codes = np.full(len(drawn), NO_ANSWER)
+    if samples.answers is not None:
+        codes = samples.answers[place][drawn]
+    answers = [None if code == NO_ANSWER else code + 1 for code in codes.tolist()]
+    if samples.scores is not None:
+        scores = samples.scores[place][drawn]
+        return Evidence.of(answers, tokens, scores.tolist()), int(np.argmax(scores))
     shares = (codes[:, None] == codes[None, :]).sum(axis=1)
     shares[codes == NO_ANSWER] = 0
-    answers = [None if code == NO_ANSWER else int(code) + 1 for code in codes]
     return Evidence.of(answers, tokens), int(np.argmax(shares))

@@ -6,51 +6,57 @@ measured here, with the Monte Carlo error of the draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bestroute.cost import CostModel
 from bestroute.errors import DataError
-from bestroute.learning.bestofn import NO_ANSWER, Floats
+from bestroute.learning.beliefs.episodes import look
+from bestroute.learning.bestofn import Floats, Indices
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.sample_sets import Extract, SampleSet, SampleSets
 from bestroute.policy import Accept, Draw, Policy, State
 from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm, ModelPool
+from bestroute.rewards.answers import extract_answer
 from bestroute.samples import Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SECONDS_PER_TOKEN = 0.02
+"""What a completion token is taken to last where no latency was recorded."""
+
+Orders = Mapping[str, Indices]
+"""The order in which the samples of each model come."""
+
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a policy costs and gives, in expectation over the order of the samples.
+    """What a policy costs and gives on Q queries, each in P orders of its samples.
 
     Attributes:
-        cost: Realised cost in $ [Q].
+        cost: Realised cost in $, in expectation over the orders [Q].
         quality: Oracle score of the accepted sample [Q].
+        waves: Waves of samples, the reference's among them [Q].
+        tokens: Completion tokens of all samples, the reference's among them [Q].
+        answered: Column of the arm that answered: the accepted model at so many samples [Q, P].
+        latency: Seconds: of every wave, those of its slowest sample [Q, P].
+        recorded: Whether seconds were recorded; else they are `SECONDS_PER_TOKEN` x tokens.
         error: Monte Carlo standard error of the mean quality.
     """
 
     cost: Floats
     quality: Floats
-    error: float
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """The N samples of one model on one query; `keys` are answer codes or proxy scores."""
-
-    oracle: Floats
+    waves: Floats
     tokens: Floats
-    prompt_tokens: float
-    keys: Floats
-    samples: tuple[Sample, ...]
+    answered: Indices
+    latency: Floats
+    recorded: bool
+    error: float
 
 
 class Replay:
@@ -76,22 +82,25 @@ class Replay:
         agreement: Extract | None = None,
         proxy: str = "proxy_score",
     ) -> None:
-        self._pool, self._outcomes = pool, outcomes
-        self._by_agreement = agreement is not None
+        self._outcomes = outcomes
+        self._columns = {arm: column for column, arm in enumerate(outcomes.arms)}
         prices = CostModel(pool)
         self._rates = {arm: prices.rates(arm) for arm in pool.arms}
         needed = {member.name: member.max_samples for member in pool.models}
-        sets = SampleSets(table, needed, agreement=agreement, proxy=proxy)
+        sets = SampleSets(table, needed, agreement=agreement, proxy=proxy, evidence=extract_answer)
         recorded: dict[str, dict[str, _Recorded]] = {}
         for rows, models in sets:
             for place, row in enumerate(rows):
                 recorded[sets.queries[row].query_id] = {
-                    model: _record(model, each, place) for model, each in models.items()
+                    model: _Recorded(model, each, place) for model, each in models.items()
                 }
         absent = [each for each in outcomes.query_ids if each not in recorded]
         if absent:
             raise DataError(f"no samples of query {absent[0]!r} to replay")
         self._recorded = [recorded[query_id] for query_id in outcomes.query_ids]
+        every = [each for models in self._recorded for each in models.values()]
+        self._timed = all(each.timed for each in every)
+        self._several = any(len(each.oracle) > 1 for each in every)
 
     def play(
         self,
@@ -109,18 +118,16 @@ class Replay:
             policy: The policy.
             estimated: Estimated costs [Q, A] in $.
             match: Match probabilities [Q, A], for a policy that needs them.
-            permutations: Random orders of the samples of each query, at least 2.
+            permutations: Random orders of the samples of each query, at least 2; one is all
+                there is where no model has several samples.
             seed: Of the orders: equal seeds give every policy the same ones.
             progress: Called with the number of queries done and of all queries.
         """
-        arms = self._outcomes.arms
-        figures = np.empty((len(self._recorded), permutations, 2))
+        arms, played = self._outcomes.arms, []
         for row, recorded in enumerate(self._recorded):
-            rng = np.random.default_rng([seed, row])
             costs = dict(zip(arms, estimated[row].tolist(), strict=True))
             matches = {} if match is None else dict(zip(arms, match[row].tolist(), strict=True))
-            for turn in range(permutations):
-                order = {m: rng.permutation(len(each.oracle)) for m, each in recorded.items()}
+            for order in self._orders(row, permutations, seed):
                 state = State(
                     arms=arms,
                     reference=self._outcomes.reference,
@@ -128,79 +135,124 @@ class Replay:
                     match=matches,
                     query=self._outcomes.queries[row],
                 )
-                figures[row, turn] = self._run(policy, state, recorded, order)
+                played.append(self._run(policy, state, recorded, order))
             if progress is not None:
                 progress(row + 1, len(self._recorded))
-        cost, quality = figures.mean(axis=1).T
-        spread = figures[:, :, 1].var(axis=1, ddof=1).sum() / permutations
-        return Replayed(cost, quality, float(np.sqrt(spread)) / len(figures))
+        figures = np.array(played).reshape(len(self._recorded), -1, 6)
+        cost, quality, waves, tokens = figures[:, :, :4].mean(axis=1).T
+        orders = figures.shape[1]
+        varied = figures[:, :, 1].var(axis=1, ddof=1).sum() / orders if orders > 1 else 0.0
+        return Replayed(
+            cost=cost,
+            quality=quality,
+            waves=waves,
+            tokens=tokens,
+            answered=figures[:, :, 5].astype(np.intp),
+            latency=figures[:, :, 4],
+            recorded=self._timed,
+            error=float(np.sqrt(varied)) / len(figures),
+        )
+
+    def arms(self, *, permutations: int = 100, seed: int = 0) -> tuple[Floats, Floats]:
+        """Cost in $ and oracle score of every arm, drawn at once, in each order [Q, P, A].
+
+        What a clairvoyant chooses from: it knows what will be drawn, and the same selector picks.
+        No policy that draws in these orders is better at equal cost.
+        """
+        found = [
+            [
+                [self._alone(arm, recorded[arm.model], order) for arm in self._columns]
+                for order in self._orders(row, permutations, seed)
+            ]
+            for row, recorded in enumerate(self._recorded)
+        ]
+        cost, quality = np.moveaxis(np.array(found), -1, 0)
+        return cost, quality
+
+    def _orders(self, row: int, permutations: int, seed: int) -> list[Orders]:
+        rng = np.random.default_rng([seed, row])
+        return [
+            {m: rng.permutation(len(each.oracle)) for m, each in self._recorded[row].items()}
+            for _ in range(permutations if self._several else 1)
+        ]
+
+    def _alone(self, arm: Arm, recorded: _Recorded, order: Orders) -> tuple[float, float]:
+        drawn = order[arm.model][: arm.n]
+        winner = recorded.look(drawn)[1]
+        return self._cost(arm, recorded, drawn), float(recorded.oracle[drawn[winner]])
+
+    def _cost(self, arm: Arm, recorded: _Recorded, drawn: Indices) -> float:
+        per_prompt_token, per_output_token = self._rates[arm]
+        output = per_output_token / arm.n * recorded.tokens[drawn].sum()
+        return float(per_prompt_token * recorded.prompt_tokens + output)
 
     def _run(
-        self,
-        policy: Policy,
-        state: State,
-        recorded: dict[str, _Recorded],
-        order: dict[str, NDArray[np.intp]],
-    ) -> tuple[float, float]:
-        """Cost in $ and oracle score of one routed request."""
-        drawn: dict[str, NDArray[np.intp]] = {}
+        self, policy: Policy, state: State, recorded: Mapping[str, _Recorded], order: Orders
+    ) -> tuple[float, ...]:
+        """$, oracle score, waves, tokens, seconds, and the column of the arm that answered."""
+        drawn: dict[str, Indices] = {}
+        seconds = 0.0
         move = policy.next(state)
         while not isinstance(move, Accept):
             state.waves += 1
-            for draw in move:
+            took = [
                 self._draw(draw, state, recorded[draw.model], order[draw.model], drawn)
+                for draw in move
+            ]
+            seconds += max(took)
             move = policy.next(state)
         model = move.model or next(iter(drawn))
-        winner = self._select(recorded[model].keys[drawn[model]])
-        return state.spent, float(recorded[model].oracle[drawn[model][winner]])
+        seen = drawn[model]
+        winner = recorded[model].look(seen)[1]
+        return (
+            state.spent,
+            recorded[model].oracle[seen[winner]],
+            state.waves,
+            sum(recorded[each].tokens[places].sum() for each, places in drawn.items()),
+            seconds,
+            self._columns[Arm(model, len(seen))],
+        )
 
     def _draw(
         self,
         draw: Draw,
         state: State,
         recorded: _Recorded,
-        order: NDArray[np.intp],
-        drawn: dict[str, NDArray[np.intp]],
-    ) -> None:
+        order: Indices,
+        drawn: dict[str, Indices],
+    ) -> float:
+        """Draw, and show the policy what came; the seconds that it took."""
         model, seen = draw.model, len(drawn.get(draw.model, ()))
         new = order[seen : seen + draw.n]
         if len(new) < draw.n:
             raise DataError(f"{seen + draw.n} samples of {model} drawn, {len(order)} recorded")
-        per_prompt_token, per_output_token = self._rates[Arm(model, draw.n)]
-        state.spent += per_prompt_token * recorded.prompt_tokens
-        state.spent += per_output_token / draw.n * float(recorded.tokens[new].sum())
+        state.spent += self._cost(Arm(model, draw.n), recorded, new)
         drawn[model] = order[: seen + draw.n]
-        state.samples.setdefault(model, []).extend(recorded.samples[i] for i in new)
-        state.evidence[model] = self._evidence(recorded, drawn[model])
-
-    def _evidence(self, recorded: _Recorded, drawn: NDArray[np.intp]) -> Evidence:
-        keys, tokens = recorded.keys[drawn].tolist(), recorded.tokens[drawn].tolist()
-        if not self._by_agreement:
-            return Evidence.of([None] * len(keys), tokens, keys)
-        return Evidence.of([None if key == NO_ANSWER else key + 1 for key in keys], tokens)
-
-    def _select(self, keys: Floats) -> int:
-        """Place of the best of the drawn samples; ties go to the first drawn."""
-        return int(np.argmax(_shares(keys) if self._by_agreement else keys))
+        state.samples.setdefault(model, []).extend(recorded.stand_ins[i] for i in new)
+        state.evidence[model] = recorded.look(drawn[model])[0]
+        return float(recorded.seconds[new].max())
 
 
-def _record(model: str, samples: SampleSet, place: int) -> _Recorded:
-    oracle = samples.oracle[place]
-    keys = samples.answers if samples.answers is not None else samples.scores
-    tokens = samples.completion_tokens[place]
-    return _Recorded(
-        oracle=oracle,
-        tokens=tokens,
-        prompt_tokens=float(samples.prompt_tokens[place]),
-        keys=np.zeros(len(oracle)) if keys is None else keys[place].astype(np.float64),
-        samples=tuple(
+class _Recorded:
+    """The N samples of one model on one query."""
+
+    def __init__(self, model: str, samples: SampleSet, place: int) -> None:
+        self._samples, self._place = samples, place
+        self._seen: dict[bytes, tuple[Evidence, int]] = {}
+        self.oracle, self.tokens = samples.oracle[place], samples.completion_tokens[place]
+        self.prompt_tokens = float(samples.prompt_tokens[place])
+        self.timed = samples.latency is not None
+        self.seconds = self.tokens * SECONDS_PER_TOKEN
+        if samples.latency is not None:
+            self.seconds = samples.latency[place]
+        self.stand_ins = [
             Sample(model=model, message={"role": "assistant"}, completion_tokens=int(count))
-            for count in tokens
-        ),
-    )
+            for count in self.tokens
+        ]
 
-
-def _shares(codes: Floats) -> Floats:
-    """Share of the draw that gives each one's answer; 0 where it gives none."""
-    same = (codes[:, None] == codes[None, :]).mean(axis=1)
-    return np.where(codes == NO_ANSWER, 0.0, same)
+    def look(self, drawn: Indices) -> tuple[Evidence, int]:
+        """What a draw shows, and the place of the selected in it; looked at once."""
+        key = drawn.tobytes()
+        if key not in self._seen:
+            self._seen[key] = look(self._samples, self._place, drawn)
+        return self._seen[key]
