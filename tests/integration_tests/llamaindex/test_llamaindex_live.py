@@ -27,9 +27,11 @@ def test_a_query_engine_with_a_real_model(
     assert str(response).strip()  # what so small a model says is its own affair
     assert "".join(piece.delta or "" for piece in pieces) == pieces[-1].text != ""
     assert len(pieces) > 2
-    assert counter.completion_llm_token_count == answers[0]["usage"]["completion_tokens"] > 3
+    paid = [answer["usage"]["completion_tokens"] for answer in answers]
+    assert counter.completion_llm_token_count == sum(paid) > len(pieces)
     assert counter.prompt_llm_token_count > 200
-    assert [decision["arm"] for decision in decisions] == ["small:3", "small:1"]
+    # One sample cannot agree with another: the reference is asked.
+    assert [decision["arm"] for decision in decisions] == ["small:3", "big:1"]
 
 
 async def test_an_agent_with_a_real_model(
