@@ -117,37 +117,37 @@ def best_wave(
     price = np.array([costs.get(size, np.inf) for size in sizes])
     if not np.isfinite(price).any():
         return -np.inf, next((size for size in sizes if size in costs), 0)
-    later = continuations(model, prices, outside, waves - 1)
-    place = model.bins(start, now)
-    values = _values(model, start, outside, later)[:, place] - price
+    place = int(model.bins(start, now))
+    values = worths(model, prices, outside, waves)[start][:, place] - price
     best = int(values.argmax())
     return float(values[best]), sizes[best]
 
 
 @lru_cache(maxsize=4096)
-def continuations(model: ModelBelief, prices: Prices, outside: float, waves: int) -> Floats:
-    """Value of drawing on at every level and bin [L + 1, B]; -inf where nothing can be drawn.
+def worths(model: ModelBelief, prices: Prices, outside: float, waves: int) -> tuple[Floats, ...]:
+    """From every level: expected value at each later one, from every bin [levels, B].
 
     Solved backwards: to stop is worth the larger of the belief and `outside`. Arguments are
-    those of `best_wave`; without waves nothing can be drawn.
+    those of `best_wave`; the price of the first wave is not yet paid.
     """
     counts, costs = (0, *model.levels), dict(prices)
     last = len(model.levels)
     value = np.full((last + 1, model.moves.shape[2]), -np.inf)
     endless = waves >= last  # then one pass does: later levels are solved before earlier ones
-    for _ in range(min(waves, 1 if endless else last)):
+    found = [np.zeros(0)] * last
+    for _ in range(1 if endless else waves):
         later, value = value, np.full_like(value, -np.inf)
         for start in reversed(range(last)):
             sizes = [count - counts[start] for count in counts[start + 1 :]]
             price = np.array([[costs.get(size, np.inf)] for size in sizes])
-            got = _values(model, start, outside, value if endless else later) - price
-            value[start] = got.max(axis=0)
-    return value
+            found[start] = _values(model, start, outside, value if endless else later)
+            value[start] = (found[start] - price).max(axis=0)
+    return tuple(found)
 
 
 def _values(model: ModelBelief, start: int, outside: float, later: Floats) -> Floats:
     """Expected value at each later level, from every bin [levels, B]: stop there, or draw on."""
     moved, places = model.moves[start, start + 1 :], model.places[start, start + 1 :]
-    on = np.take_along_axis(later[start + 1 :, :, None], places.reshape(len(places), -1, 1), 1)
+    levels = np.arange(start + 1, len(later))[:, None, None]
     stopped = np.maximum(moved, outside)
-    return np.asarray(np.maximum(stopped, on.reshape(moved.shape)).mean(axis=2))
+    return np.asarray(np.maximum(stopped, later[levels, places]).mean(axis=2))
