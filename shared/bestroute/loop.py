@@ -114,13 +114,17 @@ class Loop:
         self._note(candidates, selection)
         return Selected(selection.samples, selection.winner, selection.invalid, selection.calls)
 
-    def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
-        """Keep the scores, what the reward model cost, and what went wrong."""
+    def _keep(self, candidates: Sequence[Sample], selection: Selection) -> None:
+        """Keep the scores, and what the reward model cost."""
         scored = {id(old): new for old, new in zip(candidates, selection.samples, strict=True)}
         self._samples = [scored.get(id(sample), sample) for sample in self._samples]
         self._calls += selection.calls
-        if selection.degraded:
+        if selection.degraded and selection.degraded not in self._degraded:
             self._degraded.append(selection.degraded)
+
+    def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
+        """Keep what the selection says, and what went wrong with the samples."""
+        self._keep(candidates, selection)
         for index, why in selection.invalid.items():
             self._degraded.append(f"sample {index} of {candidates[index].model} is invalid: {why}")
 
@@ -140,6 +144,24 @@ class Loop:
         drawn = await together(self._one(draw) for draw in draws)
         for draw, event, brought in zip(draws, begun, drawn, strict=True):
             yield self._take(draw, brought, event)
+        if getattr(self._policy, "looks", True):
+            for model in {draw.model for draw in draws}:
+                await self._look_at_wave(model)
+
+    async def _look_at_wave(self, model: str) -> None:
+        """Gather the evidence of a model's samples, scores too where the policy reads them."""
+        state, request = self.state, self.request
+        seen = state.samples.get(model)
+        if not seen:
+            return
+        if getattr(self._policy, "reads_scores", False) and not self._selector.set_dependent:
+            selection = await self._selector.select(
+                request.query, seen, request.params, always_score=True
+            )
+            self._keep(seen, selection)
+            seen = state.samples[model] = list(selection.samples)
+            state.pay(total_cost(self._calls) or 0.0)
+        state.evidence[model] = evidence_of(seen, request.params)
 
     def _begin(self, draw: Draw) -> Drawing:
         self._steps.append(f"draw {draw.n} of {draw.model}: {draw.reason}")
@@ -223,10 +245,7 @@ class Loop:
         if not brought.samples:
             state.failed.add(model)
             return drew
-        seen = state.samples.setdefault(model, [])
-        seen += brought.samples
-        if getattr(self._policy, "looks", True):
-            state.evidence[model] = evidence_of(seen, self.request.params)
+        state.samples.setdefault(model, []).extend(brought.samples)
         return drew
 
     def _last_resort(self) -> Sample:

@@ -53,6 +53,11 @@ class Selector:
     def __init__(self, reward: RewardModel | None = None) -> None:
         self._reward = reward or SelfConsistency()
 
+    @property
+    def set_dependent(self) -> bool:
+        """Whether a sample's score depends on the other samples."""
+        return self._reward.set_dependent
+
     async def select(
         self,
         query: str,

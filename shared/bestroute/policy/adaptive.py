@@ -42,6 +42,7 @@ class Adaptive:
 
     name = "adaptive"
     needs_router = True
+    reads_scores = True
 
     def __init__(
         self,

@@ -120,7 +120,8 @@ class State:
 class Policy(Protocol):
     """Decides, and is asked again after each wave of samples.
 
-    One that never reads `State.evidence` says `looks = False`: gathering it takes time.
+    One that never reads `State.evidence` says `looks = False`: gathering it takes time. One that
+    reads its scores says `reads_scores = True`: the reward model is then asked after each wave.
     """
 
     @property

@@ -1,0 +1,290 @@
+"""The adaptive policy: what waves are worth, and what follows from prices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bestroute.errors import ConfigError
+from bestroute.policy import Accept, Adaptive, Draw, State
+from bestroute.policy.belief import (
+    FEATURES,
+    Belief,
+    ModelBelief,
+    best_wave,
+    features,
+    worths,
+)
+from bestroute.policy.evidence import Evidence
+from bestroute.pool import Arm
+from bestroute.samples import Sample
+
+LEVELS = (1, 2, 3, 5)
+BINS, MOVES = 4, 6
+REFERENCE = Arm("big", 1)
+SMALL = tuple(Arm("small", n) for n in range(1, 6))
+MIDDLE = tuple(Arm("middle", n) for n in range(1, 6))
+ARMS = (*SMALL, *MIDDLE, REFERENCE)
+
+
+def model_belief(seed: int, levels: tuple[int, ...] = LEVELS) -> ModelBelief:
+    """Anything that could have been learnt."""
+    rng = np.random.default_rng(seed)
+    size, width = len(levels), len(FEATURES)
+    moves = np.sort(rng.random((size + 1, size + 1, BINS, MOVES)), axis=-1)
+    return ModelBelief(
+        levels=levels,
+        centre=rng.normal(size=(size, width)),
+        scale=rng.random((size, width)) + 0.5,
+        weight=rng.normal(size=(size, width)),
+        bias=rng.normal(size=size),
+        edges=np.sort(rng.random((size + 1, BINS - 1)), axis=-1),
+        moves=moves,
+    )
+
+
+def belief(seed: int, reference_cost: float = 1.0) -> Belief:
+    models = {"small": model_belief(seed), "middle": model_belief(seed + 1)}
+    return Belief(models, reference_cost)
+
+
+def view(costs: Mapping[str, float], *, arms: tuple[Arm, ...] = ARMS) -> State:
+    """A request before its first draw; costs are those of one sample."""
+    return State(
+        arms=arms,
+        reference=REFERENCE,
+        costs={arm: arm.n * costs[arm.model] for arm in ARMS},
+        match={arm: 0.5 for arm in ARMS},
+    )
+
+
+def walk(policy: Adaptive, state: State, seed: int) -> list[Draw | Accept]:
+    """All moves, the samples giving random answers."""
+    rng = np.random.default_rng(seed)
+    moves: list[Draw | Accept] = []
+    answers: dict[str, list[str]] = {}
+    while True:
+        move = policy.next(state)
+        if isinstance(move, Accept):
+            return [*moves, move]
+        (draw,) = move
+        assert Arm(draw.model, draw.n) in state.arms
+        moves.append(draw)
+        said = answers.setdefault(draw.model, [])
+        said += [f"a{rng.integers(2)}" for _ in range(draw.n)]
+        samples = [Sample(model=draw.model, message={"content": each}) for each in said]
+        state.samples[draw.model] = samples
+        state.evidence[draw.model] = Evidence.of(said, [10.0] * len(said))
+        state.waves += 1
+
+
+SEEDS = st.integers(0, 10_000)
+THRESHOLDS = st.floats(0.0, 0.999)
+
+
+# What prices do
+
+
+@given(SEEDS, THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_free_samples_are_all_taken(seed: int, threshold: float) -> None:
+    state = view({"small": 0.0, "middle": 0.0, "big": 1.0})
+    moves = walk(Adaptive(threshold, belief(seed)), state, seed)
+    for model in ("small", "middle"):
+        assert sum(each.n for each in moves if isinstance(each, Draw) and each.model == model) == 5
+
+
+@given(SEEDS, THRESHOLDS, st.sampled_from([1e9, math.inf]))
+@settings(max_examples=60, deadline=None)
+def test_infinitely_dear_samples_are_never_taken_twice(
+    seed: int, threshold: float, price: float
+) -> None:
+    dear = {"small": price, "middle": price, "big": 1.0}
+    (first, end) = walk(Adaptive(threshold, belief(seed)), view(dear), seed)
+    assert isinstance(first, Draw)
+    assert isinstance(end, Accept)
+    assert first.model == end.model == "big"
+    alone = walk(Adaptive(threshold, belief(seed)), view(dear, arms=(*SMALL, *MIDDLE)), seed)
+    assert [type(each) for each in alone] == [Draw, Accept]
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_above_one_it_is_always_the_reference(seed: int) -> None:
+    for threshold in (1.0, 1.01):
+        state = view({"small": 0.01, "middle": 0.01, "big": 1.0})
+        first, end = walk(Adaptive(threshold, belief(seed)), state, seed)
+        assert (first.model, end.model) == ("big", "big")
+
+
+@given(SEEDS, THRESHOLDS, st.floats(0.001, 2.0), st.floats(0.001, 2.0))
+@settings(max_examples=100, deadline=None)
+def test_every_walk_ends_with_an_answer(
+    seed: int, threshold: float, small: float, middle: float
+) -> None:
+    state = view({"small": small, "middle": middle, "big": 1.0})
+    *draws, end = walk(Adaptive(threshold, belief(seed)), state, seed)
+    assert isinstance(end, Accept)
+    assert end.model in {draw.model for draw in draws}
+    for model in ("small", "middle"):
+        assert sum(draw.n for draw in draws if draw.model == model) <= 5
+
+
+@given(SEEDS, THRESHOLDS, st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_no_more_waves_than_allowed(seed: int, threshold: float, most: int) -> None:
+    state = view({"small": 0.0, "middle": 0.001, "big": 1.0})
+    moves = walk(Adaptive(threshold, belief(seed), max_waves=most), state, seed)
+    waves = [each for each in moves if isinstance(each, Draw) and each.model != "big"]
+    assert len(waves) <= most
+
+
+@given(SEEDS, st.floats(0.0, 0.99), st.floats(0.001, 0.01))
+@settings(max_examples=60, deadline=None)
+def test_an_answer_is_accepted_from_the_threshold_on(
+    seed: int, threshold: float, price: float
+) -> None:
+    """At a typical cost, and once nothing more is to be drawn."""
+    state = view({"small": price, "middle": price, "big": 1.0}, arms=(Arm("small", 1), REFERENCE))
+    policy = Adaptive(threshold, belief(seed), max_waves=1)
+    state.samples["small"] = [Sample(model="small", message={"content": "4"})]
+    state.evidence["small"] = Evidence.of(["4"], [10.0])
+    state.waves = 1
+    sure = policy.belief.models["small"].after(0.5, state.evidence["small"])
+    move = policy.next(state)
+    assert isinstance(move, Accept) == (sure >= threshold)
+
+
+def test_what_has_no_price_is_not_drawn() -> None:
+    state = view({"small": math.nan, "middle": math.nan, "big": 1.0})
+    (draw,) = Adaptive(0.1, belief(0)).next(state)  # type: ignore[misc]
+    assert draw.model == "big"
+
+
+def test_failures_lead_on() -> None:
+    policy = Adaptive(0.0, belief(3))
+    state = view({"small": 0.0, "middle": 0.5, "big": 1.0})
+    state.failed = {"small", "big"}
+    (draw,) = policy.next(state)  # type: ignore[misc]
+    assert draw.model == "middle"
+    state.failed.add("middle")
+    end = policy.next(state)
+    assert isinstance(end, Accept)
+    assert end.model is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": -0.1}, {"threshold": math.nan}, {"max_waves": 0}, {"look_ahead": 0}]
+)
+def test_impossible_options(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Adaptive(**{"threshold": 0.5, "belief": belief(0), **options})  # type: ignore[arg-type]
+
+
+# What waves are worth
+
+
+def naive(
+    model: ModelBelief,
+    prices: Mapping[int, float],
+    outside: float,
+    waves: int,
+    level: int,
+    place: int,
+) -> float:
+    """Value of drawing on, by the definition."""
+    if waves == 0:
+        return -math.inf
+    counts = (0, *model.levels)
+    values = [-math.inf]
+    for end in range(level + 1, len(counts)):
+        price = prices.get(counts[end] - counts[level])
+        if price is None:
+            continue
+        after = [
+            max(
+                moved,
+                outside,
+                naive(model, prices, outside, waves - 1, end, int(model.bins(end, moved))),
+            )
+            for moved in model.moves[level, end, place]
+        ]
+        values.append(sum(after) / len(after) - price)
+    return max(values)
+
+
+def continuations(
+    model: ModelBelief, prices: tuple[tuple[int, float], ...], outside: float, waves: int
+) -> list[np.ndarray]:
+    """Value of drawing on at every level but the last, from every bin."""
+    counts, costs = (0, *model.levels), dict(prices)
+    found = worths(model, prices, outside, waves)
+    taken = [
+        [costs.get(end - counts[start], math.inf) for end in counts[start + 1 :]]
+        for start in range(len(model.levels))
+    ]
+    return [(w - np.array(p)[:, None]).max(axis=0) for w, p in zip(found, taken, strict=True)]
+
+
+@given(SEEDS, st.floats(0, 1), st.lists(st.floats(0, 0.3), min_size=5, max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_continuations_are_those_of_the_definition(
+    seed: int, outside: float, costs: list[float]
+) -> None:
+    model = model_belief(seed, (1, 2, 3))
+    prices = dict(zip((1, 2, 3), costs, strict=False))
+    for waves in (1, 2, 3, 9):
+        found = continuations(model, tuple(prices.items()), outside, waves)
+        for level, place in product(range(3), range(BINS)):
+            expected = naive(model, prices, outside, min(waves, 3), level, place)
+            assert found[level][place] == pytest.approx(expected)
+
+
+@given(SEEDS, st.floats(0, 1), st.floats(0, 0.2), st.floats(0, 0.2))
+@settings(max_examples=60, deadline=None)
+def test_more_waves_and_lower_prices_are_never_worse(
+    seed: int, outside: float, price: float, rise: float
+) -> None:
+    model = model_belief(seed)
+    cheap = tuple((n, n * price) for n in range(1, 6))
+    dear = tuple((n, n * (price + rise)) for n in range(1, 6))
+    values = [continuations(model, cheap, outside, waves) for waves in (1, 2, 3, 4)]
+    for fewer, more in zip(values, values[1:], strict=False):
+        assert all((b >= a - 1e-12).all() for a, b in zip(fewer, more, strict=True))
+    dearer = continuations(model, dear, outside, 4)
+    assert all((a >= b - 1e-12).all() for a, b in zip(values[-1], dearer, strict=True))
+
+
+@given(SEEDS, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0, *LEVELS]))
+@settings(max_examples=60, deadline=None)
+def test_the_best_wave_is_the_best_of_its_level(
+    seed: int, outside: float, now: float, n: int
+) -> None:
+    model = model_belief(seed)
+    prices = tuple((size, 0.01 * size) for size in range(1, 6))
+    value, size = best_wave(model, prices, outside, 4, n, now)
+    assert (size > 0) == (n < 5)
+    if size:
+        level = model.level(n)
+        drawn_on = continuations(model, prices, outside, 4)[level]
+        assert value == pytest.approx(drawn_on[int(model.bins(level, now))])
+        assert n + size in LEVELS
+
+
+def test_the_belief_reads_what_there_is() -> None:
+    seen = Evidence.of(["4", "4", "5", None], [10, 20, 30, 40], [1.0, 2.0, None, 3.0])
+    read = dict(zip(FEATURES, features(0.5, seen), strict=True))
+    assert read["prior"] == pytest.approx(0)
+    assert (read["agreement"], read["runner_up"], read["distinct"]) == (0.5, 0.25, 0.5)
+    assert (read["best"], read["margin"]) == (3.0, 1.0)
+    assert read["length"] == pytest.approx(math.log(26))
+    without = dict(zip(FEATURES, features(1.0, Evidence.of(["4"], [10])), strict=True))
+    assert math.isnan(without["best"])
+    assert math.isfinite(without["prior"])
+    assert 0 < model_belief(1).after(0.3, Evidence.of(["4"], [10])) < 1
