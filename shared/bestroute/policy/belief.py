@@ -5,6 +5,7 @@ Both are learnt by replaying recorded samples (`bestroute.learning.beliefs`).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -56,13 +57,13 @@ class ModelBelief:
 
     def level(self, n: int) -> int:
         """Index in `moves` of the last level of at most n samples; 0 before the first."""
-        return int(np.searchsorted(self.levels, n, side="right"))
+        return bisect_right(self.levels, n)
 
     def after(self, prior: float, seen: Evidence) -> float:
         """Probability that the best of the samples seen matches the reference."""
         row = max(self.level(seen.n) - 1, 0)
         raw = (features(prior, seen) - self.centre[row]) / self.scale[row]
-        logit = float(np.nan_to_num(raw) @ self.weight[row] + self.bias[row])
+        logit = float(np.where(np.isnan(raw), 0, raw) @ self.weight[row] + self.bias[row])
         return float(1 / (1 + np.exp(-logit)))
 
     @cached_property

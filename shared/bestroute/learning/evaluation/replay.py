@@ -6,8 +6,9 @@ measured here, with the Monte Carlo error of the draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,6 +115,8 @@ class Replay:
     ) -> Replayed:
         """Ask the policy, draw, look, ask again, until it accepts; for every query and order.
 
+        Its first move, which cannot depend on the order, is asked for once a query.
+
         Args:
             policy: The policy.
             estimated: Estimated costs [Q, A] in $.
@@ -127,15 +130,17 @@ class Replay:
         for row, recorded in enumerate(self._recorded):
             costs = dict(zip(arms, estimated[row].tolist(), strict=True))
             matches = {} if match is None else dict(zip(arms, match[row].tolist(), strict=True))
+            state = partial(
+                State,
+                arms=arms,
+                reference=self._outcomes.reference,
+                costs=costs,
+                match=matches,
+                query=self._outcomes.queries[row],
+            )
+            first = policy.next(state())
             for order in self._orders(row, permutations, seed):
-                state = State(
-                    arms=arms,
-                    reference=self._outcomes.reference,
-                    costs=costs,
-                    match=matches,
-                    query=self._outcomes.queries[row],
-                )
-                played.append(self._run(policy, state, recorded, order))
+                played.append(self._run(policy, first, state(), recorded, order))
             if progress is not None:
                 progress(row + 1, len(self._recorded))
         figures = np.array(played).reshape(len(self._recorded), -1, 6)
@@ -187,12 +192,16 @@ class Replay:
         return float(per_prompt_token * recorded.prompt_tokens + output)
 
     def _run(
-        self, policy: Policy, state: State, recorded: Mapping[str, _Recorded], order: Orders
+        self,
+        policy: Policy,
+        move: Sequence[Draw] | Accept,
+        state: State,
+        recorded: Mapping[str, _Recorded],
+        order: Orders,
     ) -> tuple[float, ...]:
         """$, oracle score, waves, tokens, seconds, and the column of the arm that answered."""
         drawn: dict[str, Indices] = {}
         seconds = 0.0
-        move = policy.next(state)
         while not isinstance(move, Accept):
             state.waves += 1
             took = [
