@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -59,6 +61,8 @@ class Loop:
         self._degraded: list[str] = []
         self._draws = 0
         self._winner: Sample | None = None
+        self._ahead: dict[str, tuple[Drawing, asyncio.Task[Drawn]]] = {}
+        self._began = time.monotonic()
 
     async def run(self, *, streaming: bool) -> AsyncGenerator[Event | RoutedResponse, None]:
         """What happens, pieces of the answer too (only if `streaming`), at last the response.
@@ -70,22 +74,32 @@ class Loop:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         move: Sequence[Draw] | Accept = self._first
-        while self._winner is None:
-            async with aclosing(self._step(move, streaming=streaming)) as events:
-                async for event in events:
-                    yield event
-            if self._winner is None:
-                move = self._policy.next(self.state)
-        yield self._response(self._winner)
+        try:
+            while self._winner is None:
+                async with aclosing(self._step(move, streaming=streaming)) as events:
+                    async for event in events:
+                        yield event
+                if self._winner is None:
+                    self.state.elapsed = time.monotonic() - self._began
+                    move = self._policy.next(self.state)
+            for abandoned in self._abandon():
+                yield abandoned
+            yield self._response(self._winner)
+        finally:
+            for _, task in self._ahead.values():
+                task.cancel()
 
     def _step(
         self, move: Sequence[Draw] | Accept, *, streaming: bool
     ) -> AsyncGenerator[Event, None]:
         if isinstance(move, Accept):
             return self._accept(move, streaming=streaming)
-        if streaming and len(move) == 1 and move[0].n == 1 and move[0].final:
+        if streaming and len(move) == 1 and self._may_stream(move[0]):
             return self._stream(move[0])
         return self._draw(move)
+
+    def _may_stream(self, draw: Draw) -> bool:
+        return draw.n == 1 and draw.final and draw.model not in self._ahead
 
     async def _accept(self, move: Accept, *, streaming: bool) -> AsyncGenerator[Event, None]:
         """Select the winner of the accepted samples; if none is valid, their models failed."""
@@ -136,17 +150,42 @@ class Loop:
             self.state.failed.add(model)
 
     async def _draw(self, draws: Sequence[Draw]) -> AsyncGenerator[Event, None]:
-        """Draw side by side, and show the policy what came."""
-        begun = [self._begin(draw) for draw in draws]
+        """Draw side by side, and show the policy what came; what is drawn ahead goes on."""
+        fresh = [draw for draw in draws if draw.model not in self._ahead]
+        begun = [self._begin(draw) for draw in fresh]
         for event in begun:
             yield event
         self.state.waves += 1
-        drawn = await together(self._one(draw) for draw in draws)
-        for draw, event, brought in zip(draws, begun, drawn, strict=True):
+        waited = [
+            (draw, *self._ahead.pop(draw.model)) for draw in draws if draw.model in self._ahead
+        ]
+        for draw, event in zip(fresh, begun, strict=True):
+            task = asyncio.ensure_future(self._one(draw))
+            if draw.ahead:
+                self._ahead[draw.model] = event, task
+            else:
+                waited.append((draw, event, task))
+        drawn = await together(task for _, _, task in waited)
+        for (draw, event, _), brought in zip(waited, drawn, strict=True):
             yield self._take(draw, brought, event)
         if getattr(self._policy, "looks", True):
-            for model in {draw.model for draw in draws}:
-                await self._look_at_wave(model)
+            for draw, _, _ in waited:
+                await self._look_at_wave(draw.model)
+
+    def _abandon(self) -> Iterator[Drew]:
+        """Cancel what was drawn ahead in vain; the prompt at least is paid for."""
+        while self._ahead:
+            model, (drawing, task) = self._ahead.popitem()
+            if task.done() and not task.cancelled() and task.exception() is None:
+                brought = task.result()
+                self._samples += brought.samples
+            else:
+                task.cancel()
+                brought = Drawn(calls=[self._sampler.cancelled(self.request, self._pool[model])])
+            self._calls += brought.calls
+            self._degraded.append(f"{model} was asked ahead in vain")
+            samples, calls = tuple(brought.samples), tuple(brought.calls)
+            yield Drew(drawing.index, model, drawing.n, samples, calls)
 
     async def _look_at_wave(self, model: str) -> None:
         """Gather the evidence of a model's samples, scores too where the policy reads them."""
@@ -156,12 +195,12 @@ class Loop:
             return
         if getattr(self._policy, "reads_scores", False) and not self._selector.set_dependent:
             selection = await self._selector.select(
-                request.query, seen, request.params, always_score=True
+                request.query, seen, request.demands, always_score=True
             )
             self._keep(seen, selection)
             seen = state.samples[model] = list(selection.samples)
             state.pay(total_cost(self._calls) or 0.0)
-        state.evidence[model] = evidence_of(seen, request.params)
+        state.evidence[model] = evidence_of(seen, request.demands)
 
     def _begin(self, draw: Draw) -> Drawing:
         self._steps.append(f"draw {draw.n} of {draw.model}: {draw.reason}")

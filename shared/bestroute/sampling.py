@@ -156,6 +156,13 @@ class Sampler:
         call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
         drawn.add(await self._read_stream(chunks, request, member, call))
 
+    def cancelled(self, request: Request, member: PooledModel) -> Call:
+        """The record of a call cancelled on its way: no report comes, its prompt counts."""
+        usage = self._billing.unreported(member, request.prompt, "")
+        why = "cancelled: it was not needed any more"
+        cost = list_cost(member, usage)
+        return Call(model=member.name, requested=1, usage=usage, cost=cost, error=why)
+
     async def _read_stream(
         self, chunks: list[Any], request: Request, member: PooledModel, call: Call
     ) -> Drawn:

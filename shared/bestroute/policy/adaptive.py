@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Self
 
 from bestroute.errors import ConfigError
 from bestroute.policy.base import Accept, Draw, State
@@ -11,6 +13,7 @@ from bestroute.pool import Arm
 
 _TINY = 1e-9
 _ALL_WAVES = 64
+_PROMISED = ("max_drop", "confidence", "target_cost")
 
 
 class Adaptive:
@@ -33,6 +36,12 @@ class Adaptive:
         belief: What was learnt from replayed samples.
         max_waves: Waves of samples of a request, the reference's not counted; `None` for any.
         look_ahead: Waves that the worth of a wave is reckoned with; `None` for all that are left.
+        dollars_per_second: What a second of waiting is worth. Above 0 the reference is asked
+            ahead, beside a wave, where the time it is likely to save is worth more than the money
+            it is likely to waste.
+        seconds: How long one wave of each model takes, the reference's among them.
+        deadline: Seconds after which nothing is begun that would last beyond; what came so far
+            is then accepted. The first wave is always drawn.
         calibrated: Whether the threshold was picked on data.
         max_drop, confidence, target_cost: What it was picked for; see `OneShot`.
 
@@ -51,6 +60,9 @@ class Adaptive:
         *,
         max_waves: int | None = None,
         look_ahead: int | None = None,
+        dollars_per_second: float = 0.0,
+        seconds: Mapping[str, float] | None = None,
+        deadline: float | None = None,
         calibrated: bool = False,
         max_drop: float | None = None,
         confidence: float | None = None,
@@ -65,10 +77,27 @@ class Adaptive:
         self.belief = belief
         self.max_waves = max_waves
         self.look_ahead = look_ahead
+        if not 0 <= dollars_per_second < math.inf:
+            raise ConfigError(f"dollars_per_second is {dollars_per_second}; expected $, 0 or more")
+        self.dollars_per_second = dollars_per_second
+        self.seconds = dict(seconds or {})
+        self.deadline = deadline
         self.calibrated = calibrated
         self.max_drop = max_drop
         self.confidence = confidence
         self.target_cost = target_cost
+
+    @property
+    def family(self) -> str:
+        """What a calibration table is for: all thresholds under the same limits."""
+        limits = {"max_waves": self.max_waves, "look_ahead": self.look_ahead}
+        told = (f"{name}={most}" for name, most in limits.items() if most is not None)
+        return ", ".join((self.name, *told))
+
+    def at(self, threshold: float, **promise: Any) -> Self:
+        """The same beliefs and limits at another threshold; `promise` is what it was picked for."""
+        unpromised = {"calibrated": False, **dict.fromkeys(_PROMISED)}
+        return type(self)(**{**vars(self), **unpromised, "threshold": threshold, **promise})
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         """The move of the largest expected value less its price."""
@@ -84,7 +113,8 @@ class Adaptive:
         why = self._why(seen, state)
         if wave is not None and (value > stop + _TINY or self._costs_nothing(wave, state)):
             why += f"{wave.n} more of {wave.model} are worth {value:.3f}, to stop {stop:.3f}"
-            return (Draw(model=wave.model, n=wave.n, reason=why),)
+            draw = Draw(model=wave.model, n=wave.n, reason=why)
+            return (draw, *self._ahead(wave, seen, asked, state))
         if asked > had:
             why += f"the reference, worth {asked:.3f}"
             return (Draw(model=reference, n=1, reason=why, final=True),)
@@ -100,9 +130,9 @@ class Adaptive:
         found: list[tuple[float, Arm]] = []
         for model, believed in self.belief.models.items() if waves > 0 else ():
             prices = tuple(
-                (arm.n, self._price(state.costs[arm]))
+                (arm.n, self._price(self._cost(arm, state)))
                 for arm in state.arms
-                if arm.model == model and model not in state.failed
+                if arm.model == model and self._may_ask(model, state)
             )
             n = state.evidence[model].n if model in state.evidence else 0
             now = seen[model] if n else _prior(model, 1, state)
@@ -117,8 +147,36 @@ class Adaptive:
 
     def _reference_value(self, state: State) -> float:
         """What asking the reference is worth, less its price; -inf where it cannot answer."""
-        can = state.reference in state.arms and state.reference.model not in state.failed
-        return 1.0 - self._price(state.costs[state.reference]) if can else -math.inf
+        reference = state.reference
+        if reference not in state.arms or not self._may_ask(reference.model, state):
+            return -math.inf
+        return 1.0 - self._price(self._cost(reference, state))
+
+    def _may_ask(self, model: str, state: State) -> bool:
+        """Whether the model has not failed, and its answer would come in time."""
+        lasts = state.elapsed + self.seconds.get(model, 0.0)
+        in_time = self.deadline is None or not state.samples or lasts <= self.deadline
+        return model not in state.failed and in_time
+
+    def _cost(self, arm: Arm, state: State) -> float:
+        """$ of a wave, its time included."""
+        return state.costs[arm] + self.dollars_per_second * self.seconds.get(arm.model, 0.0)
+
+    def _ahead(
+        self, wave: Arm, seen: Mapping[str, float], asked: float, state: State
+    ) -> tuple[Draw, ...]:
+        """The reference beside a wave, where waiting for the wave first would cost more."""
+        reference = state.reference
+        saved = self.dollars_per_second * self.seconds.get(wave.model, 0.0)
+        if saved == 0 or asked == -math.inf:
+            return ()
+        n = state.evidence[wave.model].n if wave.model in state.evidence else 0
+        now = seen[wave.model] if n else _prior(wave.model, 1, state)
+        needed = self.belief.models[wave.model].below(n, n + wave.n, now, asked)
+        if needed * saved <= (1 - needed) * state.costs[reference]:
+            return ()
+        why = f"asked ahead: {needed:.0%} likely to be needed"
+        return (Draw(model=reference.model, n=1, reason=why, final=True, ahead=True),)
 
     def _price(self, cost: float) -> float:
         """$ in matches; what has no known price is never worth it."""
@@ -128,7 +186,7 @@ class Adaptive:
         return math.inf if math.isnan(price) else price
 
     def _costs_nothing(self, wave: Arm, state: State) -> bool:
-        return self.threshold < 1 and self._price(state.costs[wave]) == 0
+        return self.threshold < 1 and self._price(self._cost(wave, state)) == 0
 
     def _first_of_any(self, state: State, wave: Arm | None) -> tuple[Draw, ...] | Accept:
         """There is nothing to stop with: whatever can be drawn is drawn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +18,8 @@ class Draw(BaseModel):
 
     Attributes:
         final: Whether a sample that it brings is sure to be accepted: it may be streamed.
+        ahead: Whether it is begun now and not waited for: for the time that is saved if the next
+            move draws it. Otherwise it is cancelled, and what was sent is paid for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,6 +28,7 @@ class Draw(BaseModel):
     n: int
     reason: str = ""
     final: bool = False
+    ahead: bool = False
 
 
 class Accept(BaseModel):
@@ -90,6 +93,7 @@ class State:
         samples: Samples seen so far, by model, in the order drawn.
         evidence: What the samples of each model show.
         waves: Moves drawn so far.
+        elapsed: Seconds since the request was routed.
         failed: Models whose last draw brought nothing.
         spent: $ paid so far.
         max_cost: $ that the request may cost; arms that would exceed it leave `arms`.
@@ -104,6 +108,7 @@ class State:
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     waves: int = 0
+    elapsed: float = 0.0
     failed: set[str] = field(default_factory=set)
     spent: float = 0.0
     max_cost: float | None = None
@@ -141,4 +146,18 @@ class Policy(Protocol):
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         """What to draw next, or the end."""
+        ...
+
+
+@runtime_checkable
+class Thresholded(Policy, Protocol):
+    """A policy with a threshold: one of a family, of which any threshold makes another."""
+
+    @property
+    def family(self) -> str:
+        """What a calibration table is for."""
+        ...
+
+    def at(self, threshold: float, **promise: Any) -> Thresholded:
+        """The one at another threshold, picked for `max_drop`, `confidence`, `target_cost`."""
         ...

@@ -66,6 +66,18 @@ class ModelBelief:
         logit = float(np.where(np.isnan(raw), 0, raw) @ self.weight[row] + self.bias[row])
         return float(1 / (1 + np.exp(-logit)))
 
+    def below(self, n: int, later: int, now: float, value: float) -> float:
+        """Probability that the belief after `later` samples is below a value.
+
+        Args:
+            n: Samples seen.
+            later: Samples seen then, one of `levels`.
+            now: The belief now.
+            value: The value.
+        """
+        start, end = self.level(n), self.level(later)
+        return float((self.moves[start, end, int(self.bins(start, now))] < value).mean())
+
     @cached_property
     def places(self) -> NDArray[np.intp]:
         """Bin of every move, at the level that it leads to [L + 1, L + 1, B, S]."""

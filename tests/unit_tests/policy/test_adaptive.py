@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,3 +290,74 @@ def test_the_belief_reads_what_there_is() -> None:
     assert math.isnan(without["best"])
     assert math.isfinite(without["prior"])
     assert 0 < model_belief(1).after(0.3, Evidence.of(["4"], [10])) < 1
+
+
+# What time is worth
+
+
+def timely(seed: int, **options: Any) -> Adaptive:
+    seconds = {"small": 1.0, "middle": 2.0, "big": 5.0}
+    return Adaptive(0.9, belief(seed), seconds=seconds, **options)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_nothing_is_begun_that_would_last_beyond_the_deadline(seed: int) -> None:
+    state = view({"small": 0.0, "middle": 0.0, "big": 1.0})
+    policy = timely(seed, deadline=3.0)
+    (first,) = policy.next(state)  # type: ignore[misc]
+    state.samples[first.model] = [Sample(model=first.model, message={"content": "4"})]
+    state.evidence[first.model] = Evidence.of(["4"], [1.0])
+    for elapsed, asked in ((2.5, set()), (1.5, {"small"}), (0.5, {"small", "middle"})):
+        state.elapsed = elapsed
+        move = policy.next(state)
+        if isinstance(move, Accept):
+            assert not asked - {first.model}
+        else:
+            assert move[0].model in asked
+
+
+def test_time_has_its_price() -> None:
+    """The quickest is asked where seconds are dear, though another is as good and cheaper."""
+    models = {
+        name: replace(each, moves=each.moves * 0 + 0.95) for name, each in belief(5).models.items()
+    }
+    costs = {"small": 0.02, "middle": 0.001, "big": 1.0}
+    seconds = {"small": 1.0, "middle": 2.0, "big": 5.0}
+    asked = []
+    for price in (0.0, 10.0):
+        policy = Adaptive(0.9, Belief(models, 1.0), seconds=seconds, dollars_per_second=price)
+        move = policy.next(view(costs))
+        assert not isinstance(move, Accept)
+        asked.append(move[0].model)
+    assert asked == ["middle", "small"]
+
+
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_the_reference_is_begun_ahead_where_that_saves(seed: int) -> None:
+    """With what comes surely below the reference's worth: if the wave's time is worth its cost."""
+    models = belief(seed).models
+    low = {name: replace(each, moves=each.moves * 0.5) for name, each in models.items()}
+    for price, ahead in ((0.0, False), (0.002, True)):
+        policy = Adaptive(
+            0.9,
+            Belief(low, 1.0),
+            seconds={"small": 1.0, "middle": 1.0, "big": 1.0},
+            dollars_per_second=price,
+        )
+        state = view({"small": 0.0, "middle": 0.0, "big": 0.001})
+        move = policy.next(state)
+        assert not isinstance(move, Accept)
+        if move[0].model != "big":
+            assert [draw.ahead for draw in move[1:]] == [True] * ahead
+
+
+def test_another_threshold_keeps_the_rest() -> None:
+    policy = timely(1, max_waves=2, deadline=9.0, dollars_per_second=0.1)
+    other = policy.at(0.7, calibrated=True, max_drop=0.02, confidence=0.95)
+    assert (other.threshold, other.max_drop, other.calibrated) == (0.7, 0.02, True)
+    kept = ("belief", "max_waves", "deadline", "dollars_per_second", "seconds")
+    assert all(getattr(other, name) == getattr(policy, name) for name in kept)
+    again = other.at(0.8)
+    assert (again.calibrated, again.max_drop, again.confidence) == (False, None, None)
