@@ -23,18 +23,25 @@ from bestroute.errors import (
     RouterNotTrained,
 )
 from bestroute.policy import Policy
-from bestroute.policy.registry import load_policy, policy_config
+from bestroute.policy.registry import load_policy, policy_state
 from bestroute.pool import ModelPool, PooledModel
 from bestroute.rewards import RewardModel, load_reward
 from bestroute.routers.base import Router, SavableRouter
 from bestroute.routers.registry import load_router
 
-VERSION = 2
+VERSION = 3
 CONFIG_FILE = "bestroute.json"
 WEIGHTS_FILE = "router.safetensors"
+POLICY_FILE = "policy.safetensors"
 CARD_FILE = "README.md"
 
+_READABLE = (2, VERSION)
+"""What 3 added: a policy's tensors, and which policy a calibration table is for."""
+
 _log = logging.getLogger(__name__)
+
+_BELIEF = "belief"
+"""What a policy with tensors of its own has in `bestroute.json`."""
 
 _PROMISED = ("max_drop", "confidence", "target_cost")
 
@@ -91,22 +98,21 @@ def save(
     if not isinstance(router, SavableRouter):
         raise ArtifactError(f"a router of the kind {type(router).__name__} cannot be saved")
     description, tensors = router.state()
+    decides, beliefs = policy_state(policy)
     folder = Path(directory)
     config = Config(
         version=VERSION,
         models=[member.model_dump(include=set(_POOL_FIELDS)) for member in pool.models],
         router=bundle(description, folder),
-        policy=policy_config(policy),
+        policy=decides,
         calibration=calibration,
         token_stats=cost_model.stats,
         reward=bundle(reward.config(), folder, key="reward"),
         label_sampling={name: dict(params) for name, params in label_sampling.items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
-    # safetensors writes an array's memory as it lies, in Fortran's order too
-    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    numpy_file.save_file(whole, str(folder / WEIGHTS_FILE))
+    (folder / WEIGHTS_FILE).write_bytes(_packed(tensors))
+    _write_beliefs(folder, decides, beliefs)
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(config, card), encoding="utf-8")
     return folder
@@ -120,19 +126,40 @@ def update(directory: str | Path, *, calibration: CalibrationTable, policy: Poli
     """
     folder = Path(directory)
     old = _config(folder)
-    new = old.model_copy(update={"calibration": calibration, "policy": policy_config(policy)})
+    decides, beliefs = policy_state(policy)
+    new = old.model_copy(update={"version": VERSION, "calibration": calibration, "policy": decides})
     card = folder / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     head = model_card(old, None).rstrip()
     if text.startswith(head):  # else it is someone's own card
-        _replace(card, model_card(new, text[len(head) :].strip()))
-    _replace(folder / CONFIG_FILE, new.model_dump_json(indent=2) + "\n")
+        _replace(card, model_card(new, text[len(head) :].strip()).encode())
+    _write_beliefs(folder, decides, beliefs)
+    _replace(folder / CONFIG_FILE, (new.model_dump_json(indent=2) + "\n").encode())
 
 
-def _replace(path: Path, text: str) -> None:
+def _write_beliefs(folder: Path, decides: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """The policy's tensors; a policy without takes away what another one left."""
+    if _BELIEF in decides:
+        _replace(folder / POLICY_FILE, _packed(tensors))
+    else:
+        (folder / POLICY_FILE).unlink(missing_ok=True)
+
+
+def _beliefs(folder: Path, decides: Mapping[str, Any]) -> dict[str, Any]:
+    return _tensors(folder / POLICY_FILE) if _BELIEF in decides else {}
+
+
+def _packed(tensors: Mapping[str, Any]) -> bytes:
+    numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
+    # safetensors writes an array's memory as it lies, in Fortran's order too
+    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    return bytes(numpy_file.save(whole))
+
+
+def _replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_bytes(content)
     draft.replace(path)
 
 
@@ -147,14 +174,14 @@ def load(
     """
     folder = _folder(name_or_path, revision)
     config = _config(folder)
-    router = load_router(unbundle(config.router, folder), _tensors(folder))
+    router = load_router(unbundle(config.router, folder), _tensors(folder / WEIGHTS_FILE))
     saved = _saved_pool(folder, config.models)
     if pool is not None:
         _check_pool(pool, saved)
     used = pool or saved
-    policy, calibration = config.policy, config.calibration
+    decides, calibration = config.policy, config.calibration
     if calibration is not None and not _decides_alike(used, saved):
-        policy = {name: value for name, value in policy.items() if name not in _PROMISED}
+        decides = {name: value for name, value in decides.items() if name not in _PROMISED}
         calibration = None
         _log.warning(
             "the pool in use has other arms or prices than the saved router's: what calibration "
@@ -163,7 +190,7 @@ def load(
     parts: dict[str, Any] = {
         "pool": used,
         "router": router,
-        "policy": load_policy(policy),
+        "policy": load_policy(decides, _beliefs(folder, decides)),
         "calibration": calibration,
         "cost_model": CostModel(used, config.token_stats),
         "label_sampling": config.label_sampling,
@@ -179,7 +206,7 @@ def _folder(name_or_path: str | Path, revision: str | None) -> Path:
         return folder
     hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
     try:
-        files = [CONFIG_FILE, WEIGHTS_FILE, *(f"*/{pattern}" for pattern in BUNDLED)]
+        files = [CONFIG_FILE, WEIGHTS_FILE, POLICY_FILE, *(f"*/{pattern}" for pattern in BUNDLED)]
         found = hub.snapshot_download(str(name_or_path), revision=revision, allow_patterns=files)
         return Path(found)
     except (OSError, ValueError) as error:  # all of the hub's own are one of these
@@ -197,9 +224,10 @@ def _config(folder: Path) -> Config:
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
     version = data.get("version") if isinstance(data, dict) else None
-    if version != VERSION:
+    if version not in _READABLE:
         raise ArtifactError(
-            f"{path} is of version {version!r}, this library reads {VERSION}; "
+            f"{path} is of version {version!r}, this library reads "
+            f"{' and '.join(map(str, _READABLE))}; "
             "train again, or install the bestroute that wrote it"
         )
     try:
@@ -223,14 +251,13 @@ def _saved_pool(folder: Path, models: list[dict[str, Any]]) -> ModelPool:
         raise ArtifactError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
 
 
-def _tensors(folder: Path) -> dict[str, Any]:
-    path = folder / WEIGHTS_FILE
+def _tensors(path: Path) -> dict[str, Any]:
     library = require("safetensors", feature="Loading a router", extra="all")
     numpy_file = require("safetensors.numpy", feature="Loading a router", extra="all")
     try:
         return dict(numpy_file.load_file(str(path)))
     except FileNotFoundError as error:
-        raise ArtifactError(f"{folder} holds no {WEIGHTS_FILE}") from error
+        raise ArtifactError(f"{path.parent} holds no {path.name}") from error
     except (library.SafetensorError, ValueError, KeyError, OSError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
 
@@ -280,9 +307,13 @@ def artifact_digest(
     if not isinstance(router, SavableRouter):
         return None
     description, tensors = router.state()
+    decides: dict[str, Any] = {"kind": policy.name, **vars(policy)}
+    if _BELIEF in decides:
+        decides, beliefs = policy_state(policy)
+        tensors = {**tensors, **{f"{POLICY_FILE}:{name}": each for name, each in beliefs.items()}}
     facts = [
         fingerprint(description),
-        {"kind": policy.name, **vars(policy)},
+        decides,
         fingerprint(reward.config()),
         {name: stats.model_dump() for name, stats in cost_model.stats.items()},
         calibration and calibration.model_dump(),
@@ -306,7 +337,7 @@ def model_card(config: Config, body: str | None) -> str:
             f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
             f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
         )
-    known = {name: value for name, value in config.policy.items() if value is not None}
+    known = {k: v for k, v in config.policy.items() if v is not None and k != _BELIEF}
     policy = ", ".join(f"{name} {value}" for name, value in known.items())
     lines += ["", f"Policy: {policy}.", ""]
     lines += ["```python", "from bestroute import BestRoute", ""]

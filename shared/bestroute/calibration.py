@@ -60,6 +60,7 @@ class CalibrationTable(_Row):
 
     Attributes:
         n_queries: Calibration queries.
+        policy: The family of policies whose thresholds they are.
         score_range: Lowest and highest quality; scores beyond were clipped to it.
         promises: What could be certified.
         limits: Smallest certifiable drop, by confidence.
@@ -67,6 +68,7 @@ class CalibrationTable(_Row):
     """
 
     n_queries: int = Field(ge=0)
+    policy: str = "one-shot"
     score_range: tuple[float, float] = (0.0, 1.0)
     promises: tuple[Promise, ...] = ()
     limits: tuple[Limit, ...] = ()

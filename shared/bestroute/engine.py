@@ -16,12 +16,13 @@ from bestroute._sync import iterate_sync, run_sync
 from bestroute.calibration import CalibrationTable
 from bestroute.constraints import settings
 from bestroute.cost import CostModel
-from bestroute.errors import ConfigError
+from bestroute.errors import ConfigError, PoolMismatchError
 from bestroute.events import Decided, Event
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
 from bestroute.plan import Plan, check_router, plan
-from bestroute.policy import Cascade, Decision, Policy
+from bestroute.policy import Adaptive, Cascade, Decision, Policy
+from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
 from bestroute.pool import ModelPool
 from bestroute.query import Request
@@ -31,7 +32,7 @@ from bestroute.rewards.consistency import SelfConsistency
 from bestroute.routers.base import Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
-from bestroute.target import KNOBS, OnUncertified, Target
+from bestroute.target import KNOBS, OnUncertified, Target, thresholded
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +41,16 @@ class BestRoute:
     """Routes each request to a model and a number of samples, and returns the best sample.
 
     messages -> router -> policy -> sampler -> reward model -> response (arXiv 2506.22716).
-    With a trained router the policy is the paper's one-shot rule; from a pool alone it is the
-    training-free `Cascade`, which is uncalibrated.
+    With a trained router the policy is the paper's one-shot rule, or `Adaptive`, which decides
+    again after each wave of samples; from a pool alone it is the training-free `Cascade`, which
+    is uncalibrated.
 
     Args:
         pool: The model pool.
         router: Predicts match probabilities; see `from_pretrained`.
         policy: Decides; by default `OneShot(threshold)` with a router, else `Cascade()`.
         threshold: Smallest match probability that qualifies an arm, in [0, 1]. Lower is cheaper.
+            It and the two below set the threshold of the policy, whichever that had.
         max_drop: Instead, the largest relative quality drop against always-reference, kept with
             `confidence` on queries like the calibration's.
         target_cost: Instead, $ for 1,000 queries, as measured on the calibration queries.
@@ -65,7 +68,8 @@ class BestRoute:
         RouterNotTrained: One-shot routing without a router.
         PoolMismatchError: The router knows other arms than the pool.
         MissingPriceError: Routing needs a price that nobody knows.
-        ConfigError: Contradicting options, or a cost that no threshold is as low as.
+        ConfigError: Contradicting options, such as a threshold for a policy that has none; or a
+            cost that no threshold is as low as.
         NotCertifiedError: The calibration queries do not certify `max_drop`.
 
     Example:
@@ -107,7 +111,9 @@ class BestRoute:
         self.policy = self._resolve(policy, target)
 
     def policy_at(self, target: Target) -> Policy:
-        """The policy of a call: the engine's own, or one-shot at another threshold.
+        """The policy of a call: the engine's own, or that at another threshold.
+
+        One that has no threshold gives way to one-shot.
 
         Raises:
             RouterNotTrained: There is no router for a threshold.
@@ -115,21 +121,26 @@ class BestRoute:
                 what is asked.
             NotCertifiedError: The calibration queries do not certify the drop.
         """
-        return self._resolve(None, target) if target.given else self.policy
+        return self._resolve(thresholded(self.policy), target) if target.given else self.policy
 
     def _resolve(self, policy: Policy | None, target: Target) -> Policy:
         """The policy asked for, once it is sure that it can work."""
-        if policy is not None and target.given:
-            raise ConfigError("give a policy or a threshold, max_drop or target_cost, not both")
         if target.given:
+            if not (policy is None or isinstance(policy, Thresholded)):
+                raise ConfigError(
+                    f"the policy {policy.name!r} has no threshold: give a policy, or one of "
+                    f"{', '.join(KNOBS)}, not both"
+                )
             check_router(self.router, self.pool, self.cost_model)
-            return target.policy(self.calibration)
+            policy = target.policy(self.calibration, policy)
         if policy is None:
             if self.router is not None:
                 raise ConfigError("a router needs a threshold: give threshold= or policy=")
             policy = Cascade()
         if policy.needs_router:
             check_router(self.router, self.pool, self.cost_model)
+        if isinstance(policy, Adaptive):
+            _check_belief(policy, self.pool)
         return policy
 
     @classmethod
@@ -148,8 +159,8 @@ class BestRoute:
             pool: The pool to use. An artifact names models and prices, never where to send a
                 key: give a pool of the same names for api_base, keys and other parameters.
             revision: Branch, tag or commit on the hub.
-            **options: Further arguments of `BestRoute`; `policy`, `threshold`, `max_drop` or
-                `target_cost` instead of the artifact's policy.
+            **options: Further arguments of `BestRoute`: a `policy` instead of the artifact's;
+                `threshold`, `max_drop` or `target_cost` instead of its threshold.
 
         Raises:
             ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
@@ -157,7 +168,7 @@ class BestRoute:
         """
         parts = artifact.load(name_or_path, pool=pool, revision=revision)
         if any(options.get(name) is not None for name in KNOBS):
-            del parts["policy"]
+            parts["policy"] = thresholded(parts["policy"])
         if "reward" not in parts and options.get("reward") is None:
             _log.warning(
                 "%s was saved with a reward model of the user's own: give it as reward=; "
@@ -321,3 +332,13 @@ class BestRoute:
                     {key: called_with.get(key) for key in differs},
                     differs,
                 )
+
+
+def _check_belief(policy: Adaptive, pool: ModelPool) -> None:
+    """Whether the policy has learnt what the samples of every model say."""
+    for member in pool.models:
+        if not member.reference and member.name not in policy.belief.models:
+            raise PoolMismatchError(
+                f"the adaptive policy has learnt nothing of {member.name!r}; it was made for "
+                f"{', '.join(policy.belief.models)}"
+            )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bestroute.calibration import CalibrationTable, check_promise
 from bestroute.errors import ConfigError, NotCertifiedError
-
-if TYPE_CHECKING:
-    from bestroute.policy import OneShot
+from bestroute.policy.base import Policy, Thresholded
 
 OnUncertified = Literal["raise", "reference"]
 
@@ -63,40 +61,62 @@ class Target:
         """Whether anything is asked for."""
         return any(getattr(self, name) is not None for name in KNOBS)
 
-    def policy(self, table: CalibrationTable | None) -> OneShot:
-        """The one-shot policy that does what is asked for.
+    def policy(self, table: CalibrationTable | None, base: Policy | None = None) -> Policy:
+        """The policy that does what is asked for.
 
         Args:
             table: What calibration found; only a threshold can do without.
+            base: What is set to another threshold; one-shot where it has none.
 
         Raises:
-            ConfigError: There is no table, nothing is asked for, or no threshold is so cheap.
+            ConfigError: There is no table, or that of another policy; nothing is asked for, or
+                no threshold is so cheap.
             NotCertifiedError: The drop is not certified, and that is to raise.
         """
-        from bestroute.policy import OneShot  # late: it brings numpy
-        from bestroute.policy.threshold import ALWAYS_REFERENCE
+        from bestroute.policy.threshold import ALWAYS_REFERENCE  # late: it brings numpy
 
+        family = thresholded(base)
         if self.threshold is not None:
-            return OneShot(self.threshold)
-        if table is None:
-            raise ConfigError(
-                "max_drop and target_cost need a calibration table, and this router has none: "
-                "run `bestroute calibrate ROUTER SAMPLES`, or give a threshold"
-            )
+            return family.at(self.threshold)
+        found = _of_family(table, family)
         if self.target_cost is not None:
-            cheap = table.for_cost(self.target_cost).threshold
-            return OneShot(cheap, calibrated=True, target_cost=self.target_cost)
+            cheap = found.for_cost(self.target_cost).threshold
+            return family.at(cheap, calibrated=True, target_cost=self.target_cost)
         if self.max_drop is None:
             raise ConfigError(f"give one of {', '.join(KNOBS)}")
         try:
-            row = table.for_drop(self.max_drop, confidence=self.confidence)
+            row = found.for_drop(self.max_drop, confidence=self.confidence)
         except NotCertifiedError:
             if self.on_uncertified == "raise":
                 raise
-            return OneShot(ALWAYS_REFERENCE, calibrated=True, max_drop=0.0)
-        return OneShot(
+            return family.at(ALWAYS_REFERENCE, calibrated=True, max_drop=0.0)
+        return family.at(
             row.threshold, calibrated=True, max_drop=row.max_drop, confidence=row.confidence
         )
+
+
+def thresholded(policy: Policy | None) -> Thresholded:
+    """The policy itself where it has a threshold, else the paper's at always-reference."""
+    from bestroute.policy import OneShot
+    from bestroute.policy.threshold import ALWAYS_REFERENCE
+
+    return policy if isinstance(policy, Thresholded) else OneShot(ALWAYS_REFERENCE)
+
+
+def _of_family(table: CalibrationTable | None, family: Thresholded) -> CalibrationTable:
+    """The table, if it is one of this family's."""
+    if table is None:
+        raise ConfigError(
+            "max_drop and target_cost need a calibration table, and this router has none: "
+            "run `bestroute calibrate ROUTER SAMPLES`, or give a threshold"
+        )
+    if table.policy != family.family:
+        raise ConfigError(
+            f"the calibration table is for the policy {table.policy!r}, and {family.family!r} is "
+            "asked: run `bestroute calibrate` on a router saved with this policy, or give a "
+            "threshold"
+        )
+    return table
 
 
 ASKED = tuple(field.name for field in fields(Target))

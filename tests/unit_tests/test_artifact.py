@@ -15,13 +15,23 @@ import numpy as np
 import pytest
 
 from bestroute import BestRoute, Cascade, ModelPool, OneShot
-from bestroute.artifact import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from bestroute.artifact import (
+    CARD_FILE,
+    CONFIG_FILE,
+    POLICY_FILE,
+    WEIGHTS_FILE,
+    artifact_digest,
+    update,
+)
 from bestroute.bundle import BUNDLED
+from bestroute.calibration import CalibrationTable
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
+from bestroute.policy import Adaptive
 from bestroute.rewards import FunctionReward, SelfConsistency
 from bestroute.routers import Heads, MultiHeadRouter, StaticEncoder
 from bestroute.routers.features import FEATURE_NAMES
+from tests.small_belief import small_belief
 
 SMALL: dict[str, Any] = {
     "model": "openai/small",
@@ -247,6 +257,111 @@ def test_weights_of_another_shape_are_refused(saved: Path) -> None:
         BestRoute.from_pretrained(saved)
 
 
+def test_a_router_of_the_version_before_is_still_read(saved: Path) -> None:
+    before = BestRoute.from_pretrained(saved).route("hi")
+    edited(saved, lambda data: data.update({"version": 2}))
+    assert BestRoute.from_pretrained(saved).route("hi") == before
+    update(saved, calibration=CalibrationTable(n_queries=1), policy=OneShot(0.5))
+    assert BestRoute.from_pretrained(saved).route("hi").threshold == 0.5
+
+
+# A policy that has learnt something
+
+
+def adaptive(seed: int = 0, threshold: float = 0.6) -> Adaptive:
+    belief = small_belief(seed=seed)
+    return Adaptive(threshold, belief, max_waves=2, calibrated=True, max_drop=0.1, confidence=0.9)
+
+
+def digest(of: BestRoute) -> str | None:
+    return artifact_digest(
+        router=of.router, policy=of.policy, reward=of.reward, cost_model=of.cost_model
+    )
+
+
+def test_a_belief_travels_with_the_router(tmp_path: Path) -> None:
+    before = engine(policy=adaptive())
+    folder = before.save_pretrained(tmp_path / "router")
+    after = BestRoute.from_pretrained(folder)
+    assert isinstance(after.policy, Adaptive)
+    assert (after.policy.max_waves, after.policy.look_ahead) == (2, None)
+    for query in QUERIES[:2]:
+        assert after.route(query) == before.route(query)
+    assert digest(after) == digest(before)
+    again = after.save_pretrained(tmp_path / "again")
+    for name in (CONFIG_FILE, WEIGHTS_FILE, POLICY_FILE):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "Policy: kind adaptive, threshold 0.6, max_waves 2," in card
+    assert "belief" not in card
+
+
+def test_another_belief_is_another_saved_router() -> None:
+    one, same, other = (digest(engine(policy=adaptive(seed))) for seed in (0, 0, 1))
+    assert one == same != other
+
+
+def test_a_calibration_keeps_the_belief_or_takes_it_away(tmp_path: Path) -> None:
+    folder = engine(policy=adaptive()).save_pretrained(tmp_path / "router", card="## Evaluation")
+    belief = (folder / POLICY_FILE).read_bytes()
+    table = CalibrationTable(n_queries=9, policy="adaptive, max_waves=2")
+    update(folder, calibration=table, policy=adaptive(threshold=0.3))
+    assert (folder / POLICY_FILE).read_bytes() == belief
+    assert BestRoute.from_pretrained(folder).route("hi").threshold == 0.3
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert "threshold 0.3" in card and card.endswith("## Evaluation\n")
+    update(folder, calibration=CalibrationTable(n_queries=9), policy=OneShot(0.3))
+    assert BestRoute.from_pretrained(folder).route("hi").policy == "one-shot"
+    assert sorted(path.name for path in folder.iterdir()) == [CARD_FILE, CONFIG_FILE, WEIGHTS_FILE]
+
+
+def test_a_knob_keeps_the_belief(tmp_path: Path) -> None:
+    folder = engine(policy=adaptive()).save_pretrained(tmp_path / "router")
+    loaded = BestRoute.from_pretrained(folder, threshold=0.8)
+    decision = loaded.route("hi")
+    assert (decision.policy, decision.threshold, decision.calibrated) == ("adaptive", 0.8, False)
+    assert isinstance(loaded.policy, Adaptive) and loaded.policy.max_waves == 2
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_damaged_belief_is_refused(tmp_path: Path, keep: float) -> None:
+    folder = engine(policy=adaptive()).save_pretrained(tmp_path / "router")
+    raw = (folder / POLICY_FILE).read_bytes()
+    (folder / POLICY_FILE).write_bytes(raw[: int(len(raw) * keep)])
+    with pytest.raises(ArtifactError, match=f"{POLICY_FILE} is damaged"):
+        BestRoute.from_pretrained(folder)
+    (folder / POLICY_FILE).unlink()
+    with pytest.raises(ArtifactError, match=f"holds no {POLICY_FILE}"):
+        BestRoute.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": -1},
+        {"max_waves": 0},
+        {"max_waves": "two"},
+        {"belief": None},
+        {"belief": {}},
+        {"kind": "one-shot"},
+        {"surprise": 1},
+    ],
+)
+def test_a_damaged_description_of_the_policy_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = engine(policy=adaptive()).save_pretrained(tmp_path / "router")
+    edited(folder, lambda data: data["policy"].update(change))
+    with pytest.raises(ArtifactError):
+        BestRoute.from_pretrained(folder)
+
+
+def test_a_belief_without_a_model_of_the_pool_is_refused(tmp_path: Path) -> None:
+    other = Adaptive(0.5, small_belief(["tiny"]))
+    with pytest.raises(PoolMismatchError, match="learnt nothing of 'small'; it was made for tiny"):
+        engine(policy=other)
+
+
 # What can be saved
 
 
@@ -288,7 +403,7 @@ def test_a_hub_id_is_downloaded_at_its_revision_and_only_what_is_read(
     assert BestRoute.from_pretrained("someone/router", revision="v1").route("hi")
     assert (seen["repo"], seen["revision"]) == ("someone/router", "v1")
     bundled = {f"*/{pattern}" for pattern in BUNDLED}
-    assert set(seen["allow_patterns"]) == {CONFIG_FILE, WEIGHTS_FILE} | bundled
+    assert set(seen["allow_patterns"]) == {CONFIG_FILE, WEIGHTS_FILE, POLICY_FILE} | bundled
 
 
 @pytest.mark.parametrize("name", ["no/such/dir", "someone/router", "a b", "/absent", "router/"])

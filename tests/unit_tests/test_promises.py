@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bestroute import Arm, BestRoute, ModelPool, OneShot, Prediction
+from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot, Prediction
 from bestroute.artifact import CARD_FILE, CONFIG_FILE, update
 from bestroute.calibration import Budget, CalibrationTable, Promise
 from bestroute.errors import ConfigError, NotCertifiedError, RouterNotTrained
+from bestroute.policy import Adaptive
 from bestroute.routers import Heads, MultiHeadRouter, StaticEncoder
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.source import Source
 from tests.servers import ChatServer
+from tests.small_belief import small_belief
 
 TABLE = CalibrationTable(
     n_queries=900,
@@ -89,6 +91,26 @@ def test_the_engines_own_policy_stays() -> None:
     assert both.route("hi").max_drop == 0.1
 
 
+ADAPTIVE = Adaptive(0.5, small_belief(reference_cost=1e-5), max_waves=2)
+
+
+def test_a_knob_is_the_threshold_of_whichever_policy_has_one() -> None:
+    table = TABLE.model_copy(update={"policy": ADAPTIVE.family})
+    for given in ({"policy": ADAPTIVE}, {"policy": ADAPTIVE, "max_drop": 0.02}):
+        serving = engine(calibration=table, **given)
+        decision = serving.route("hi", max_drop=0.1)
+        assert (decision.policy, decision.threshold) == ("adaptive", 0.6)
+        assert (decision.max_drop, decision.confidence, decision.calibrated) == (0.1, 0.95, True)
+        assert serving.route("hi", target_cost=3).target_cost == 3
+        assert serving.route("hi", threshold=0.9).max_drop is None
+    reference = serving.route("hi", max_drop=0.001, on_uncertified="reference")
+    assert (reference.arm, reference.policy, reference.max_drop) == (BIG, "adaptive", 0)
+    assert serving.route("hi").max_drop == 0.02
+    assert engine(policy=OneShot(0.5), max_drop=0.1).route("hi").threshold == 0.6
+    # What has no threshold gives way for a call, to the rule that the table is of.
+    assert engine(policy=Cascade()).route("hi", max_drop=0.1).policy == "one-shot"
+
+
 @pytest.mark.parametrize("door", ["complete", "acomplete", "stream", "astream"])
 async def test_every_door_takes_them(chat_server: ChatServer, door: str) -> None:
     serving = engine(pool=pool(**chat_server.params), threshold=0.1)
@@ -112,8 +134,10 @@ def test_what_cannot_be_promised_is_refused_before_any_call() -> None:
         engine(threshold=0.5).route("hi", target_cost=1)
     with pytest.raises(ConfigError, match="threshold and max_drop"):
         engine(threshold=0.5).route("hi", max_drop=0.1, threshold=0.2)
-    with pytest.raises(ConfigError, match="not both"):
-        engine(policy=OneShot(0.5), max_drop=0.1)
+    with pytest.raises(ConfigError, match="'cascade' has no threshold.*not both"):
+        engine(policy=Cascade(), max_drop=0.1)
+    with pytest.raises(ConfigError, match="'one-shot', and 'adaptive, max_waves=2' is asked"):
+        engine(policy=ADAPTIVE).route("hi", max_drop=0.1)
     with pytest.raises(ConfigError, match="bestroute calibrate"):
         engine(threshold=0.5, calibration=None).route("hi", max_drop=0.1)
     with pytest.raises(RouterNotTrained):

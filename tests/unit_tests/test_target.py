@@ -9,7 +9,9 @@ import pytest
 
 from bestroute.calibration import Budget, CalibrationTable, Promise
 from bestroute.errors import ConfigError, NotCertifiedError
+from bestroute.policy import Adaptive, EarlyStop
 from bestroute.target import Target, override
+from tests.small_belief import small_belief
 
 TABLE = CalibrationTable(
     n_queries=900,
@@ -47,6 +49,29 @@ def test_what_is_not_certified_raises_or_is_the_reference() -> None:
     threshold, calibrated, *promised = facts(Target(max_drop=0.01, on_uncertified="reference"))
     assert threshold > 1
     assert (calibrated, *promised) == (True, 0, None, None)
+
+
+def test_a_policy_keeps_what_it_has_learnt_at_another_threshold() -> None:
+    base = Adaptive(0.9, small_belief(), max_waves=3, look_ahead=1)
+    table = TABLE.model_copy(update={"policy": "adaptive, max_waves=3, look_ahead=1"})
+    found = Target(max_drop=0.03).policy(table, base)
+    assert isinstance(found, Adaptive)
+    assert found.belief is base.belief
+    assert (found.threshold, found.max_waves, found.look_ahead) == (0.8, 3, 1)
+    assert (found.calibrated, found.max_drop, found.confidence) == (True, 0.02, 0.95)
+    early = Target(threshold=0.3).policy(None, EarlyStop(0.9, calibrated=True))
+    assert (early.name, early.calibrated) == ("early-stop", False)
+
+
+@pytest.mark.parametrize("asked", [{"max_drop": 0.03}, {"target_cost": 4}])
+def test_a_table_is_of_one_policy(asked: dict[str, Any]) -> None:
+    base = Adaptive(0.9, small_belief())
+    for table, policy in ((TABLE, base), (TABLE.model_copy(update={"policy": "adaptive"}), None)):
+        with pytest.raises(ConfigError, match="the calibration table is for the policy"):
+            Target(**asked).policy(table, policy)
+    wider = TABLE.model_copy(update={"policy": "adaptive, max_waves=2"})
+    with pytest.raises(ConfigError, match="'adaptive' is asked"):
+        Target(**asked).policy(wider, base)
 
 
 def test_without_a_table_only_a_threshold_works() -> None:

@@ -13,6 +13,7 @@ from bestroute.pool import Arm
 
 _TINY = 1e-9
 _ALL_WAVES = 64
+_LIMITS = ("max_waves", "look_ahead", "dollars_per_second", "deadline")
 _PROMISED = ("max_drop", "confidence", "target_cost")
 
 
@@ -90,8 +91,7 @@ class Adaptive:
     @property
     def family(self) -> str:
         """What a calibration table is for: all thresholds under the same limits."""
-        limits = {"max_waves": self.max_waves, "look_ahead": self.look_ahead}
-        told = (f"{name}={most}" for name, most in limits.items() if most is not None)
+        told = (f"{name}={getattr(self, name):g}" for name in _LIMITS if getattr(self, name))
         return ", ".join((self.name, *told))
 
     def at(self, threshold: float, **promise: Any) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import numpy as np
 
 from bestroute.errors import ConfigError
@@ -49,6 +51,15 @@ class OneShot:
         self.max_drop = max_drop
         self.confidence = confidence
         self.target_cost = target_cost
+
+    @property
+    def family(self) -> str:
+        """What a calibration table is for: all thresholds of the same rule."""
+        return self.name
+
+    def at(self, threshold: float, **promise: Any) -> Self:
+        """The same rule at another threshold; `promise` is what it was picked for."""
+        return type(self)(threshold, **promise)
 
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         """Draw the chosen arm; accept what it brought."""

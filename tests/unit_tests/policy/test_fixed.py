@@ -11,7 +11,7 @@ import pytest
 from bestroute import Arm, BestRoute, ModelPool, Sample
 from bestroute.errors import ConfigError
 from bestroute.policy import Accept, FixedArm, Policy, RandomMix, State
-from bestroute.policy.registry import load_policy, policy_config
+from bestroute.policy.registry import load_policy, policy_state
 
 SMALL, MIDDLE, BIG = Arm("small", 3), Arm("middle", 1), Arm("big", 1)
 COSTS = {SMALL: 3.0, MIDDLE: 2.0, BIG: 9.0}
@@ -93,7 +93,7 @@ def test_the_coin_s_arm_falls_back_like_a_fixed_one():
 
 @pytest.mark.parametrize("policy", [FixedArm(SMALL), RandomMix(SMALL, BIG, share=0.25, seed=7)])
 def test_they_come_back_from_json(policy: Policy):
-    config = json.loads(json.dumps(policy_config(policy)))
+    config = json.loads(json.dumps(policy_state(policy)[0]))
     again = load_policy(config)
     assert type(again) is type(policy)
     assert vars(again) == vars(policy)

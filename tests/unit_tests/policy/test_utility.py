@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bestroute import Arm, BestRoute, ModelPool, Prediction
 from bestroute.errors import ConfigError
 from bestroute.policy import Accept, State, Utility
-from bestroute.policy.registry import load_policy, policy_config
+from bestroute.policy.registry import load_policy, policy_state
 from bestroute.policy.utility import choose_by_utility
 
 VALUES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -103,7 +103,7 @@ def test_a_worth_is_a_sum_of_money(worth):
 
 
 def test_it_comes_back_from_json():
-    config = json.loads(json.dumps(policy_config(Utility(0.002))))
+    config = json.loads(json.dumps(policy_state(Utility(0.002))[0]))
     assert vars(load_policy(config)) == {"dollars_per_quality": 0.002}
 
 

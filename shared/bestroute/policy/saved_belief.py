@@ -1,0 +1,92 @@
+"""What a policy believes, as named tensors and a few plain facts, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from bestroute.errors import ArtifactError
+from bestroute.policy.belief import FEATURES, Belief, Floats, ModelBelief
+
+_FIELDS = tuple(field.name for field in fields(ModelBelief))
+_MOST = 1e6
+
+
+def belief_state(belief: Belief) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """JSON-able facts, and float64 tensors by `model.field`."""
+    facts = {"reference_cost": belief.reference_cost, "features": list(FEATURES)}
+    return facts, {
+        f"{name}.{field}": np.asarray(getattr(model, field), dtype=np.float64)
+        for name, model in belief.models.items()
+        for field in _FIELDS
+    }
+
+
+def load_belief(facts: Any, tensors: Mapping[str, Floats]) -> Belief:
+    """Build the belief that `belief_state` described.
+
+    Raises:
+        ArtifactError: Names what is missing, of another version, or damaged.
+    """
+    if not isinstance(facts, Mapping):
+        raise ArtifactError("the saved policy lacks its belief")
+    if facts.get("features") != list(FEATURES):
+        raise ArtifactError(
+            "the saved policy's belief reads other features of the samples than this bestroute: "
+            "train it again, or install the bestroute it was trained with"
+        )
+    cost = facts.get("reference_cost")
+    if not isinstance(cost, int | float) or not (math.isfinite(cost) and cost >= 0):
+        raise ArtifactError(f"the saved policy's reference_cost is {cost!r}; expected $")
+    models: dict[str, dict[str, Floats]] = {}
+    for name, tensor in tensors.items():
+        model, _, field = name.rpartition(".")
+        if field not in _FIELDS or not model:
+            raise ArtifactError(f"the saved policy has an unknown tensor: {name}")
+        if tensor.dtype != np.float64 or not np.isfinite(tensor).all():
+            raise ArtifactError(f"the saved policy's {name} must be finite numbers (float64)")
+        models.setdefault(model, {})[field] = tensor
+    return Belief({name: _model(name, held) for name, held in models.items()}, float(cost))
+
+
+def _model(name: str, held: Mapping[str, Floats]) -> ModelBelief:
+    """One model's belief, once its tensors are known to fit together."""
+    if missing := [field for field in _FIELDS if field not in held]:
+        raise ArtifactError(f"the saved policy lacks the tensor {name}.{missing[0]}")
+    levels = held["levels"]
+    counts = levels.ndim == 1 and len(levels) > 0 and bool((levels == np.rint(levels)).all())
+    if not counts or not 1 <= levels[0] <= levels[-1] <= _MOST or (np.diff(levels) <= 0).any():
+        raise ArtifactError(f"the saved policy's {name}.levels must be ascending counts from 1")
+    count, bins, likely = len(levels), *_bins(name, held["moves"])
+    shapes = {
+        **dict.fromkeys(("centre", "scale", "weight"), (count, len(FEATURES))),
+        "bias": (count,),
+        "edges": (count + 1, bins - 1),
+        "moves": (count + 1, count + 1, bins, likely),
+    }
+    for field, shape in shapes.items():
+        if held[field].shape != shape:
+            raise ArtifactError(
+                f"the saved policy's {name}.{field} is of the shape {held[field].shape}; "
+                f"expected {shape}"
+            )
+    for field, sound in (
+        ("scale", (held["scale"] > 0).all()),
+        ("edges", (np.diff(held["edges"], axis=1) >= 0).all()),
+        ("moves", ((held["moves"] >= 0) & (held["moves"] <= 1)).all()),
+    ):
+        if not sound:
+            raise ArtifactError(f"the saved policy's {name}.{field} is out of range")
+    rest = {field: held[field] for field in _FIELDS if field != "levels"}
+    return ModelBelief(levels=tuple(int(level) for level in levels), **rest)
+
+
+def _bins(name: str, moves: Floats) -> tuple[int, int]:
+    """Bins B and equally likely moves S."""
+    if moves.ndim != 4 or not moves.size:
+        raise ArtifactError(f"the saved policy's {name}.moves must have four dimensions")
+    return int(moves.shape[2]), int(moves.shape[3])

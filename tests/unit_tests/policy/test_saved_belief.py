@@ -1,0 +1,94 @@
+"""A saved belief: it comes back as it was, and is refused when it does not fit together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bestroute.errors import ArtifactError
+from bestroute.policy.belief import ModelBelief
+from bestroute.policy.saved_belief import belief_state, load_belief
+from tests.small_belief import small_belief
+
+MODELS = ("small", "org/qwen2.5-coder.v1")
+
+Tensors = dict[str, Any]
+
+
+def test_it_comes_back_number_by_number() -> None:
+    before = small_belief(MODELS, reference_cost=0.25)
+    facts, tensors = belief_state(before)
+    assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.float64)}
+    after = load_belief(facts, tensors)
+    assert after.reference_cost == 0.25
+    assert tuple(after.models) == MODELS
+    for name in MODELS:
+        one, two = before.models[name], after.models[name]
+        assert two.levels == one.levels and {type(level) for level in two.levels} == {int}
+        for field in fields(ModelBelief):
+            assert np.array_equal(getattr(one, field.name), getattr(two, field.name))
+
+
+def put(name: str, value: Any) -> Callable[[Tensors], None]:
+    return lambda tensors: tensors.update({f"small.{name}": np.asarray(value)})
+
+
+def spoil(name: str, value: float) -> Callable[[Tensors], None]:
+    return lambda tensors: tensors[f"small.{name}"].flat.__setitem__(-1, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda tensors: tensors.pop("small.bias"), "lacks the tensor small.bias"),
+        (lambda tensors: tensors.pop("small.levels"), "lacks the tensor small.levels"),
+        (put("surprise", [1.0]), "unknown tensor: small.surprise"),
+        (lambda tensors: tensors.update({"levels": np.ones(1)}), "unknown tensor: levels"),
+        (put("bias", np.zeros(3, dtype=np.float32)), "small.bias"),
+        (put("bias", np.zeros(2)), r"small.bias is of the shape \(2,\); expected \(3,\)"),
+        (put("weight", np.zeros((3, 2))), "small.weight is of the shape"),
+        (put("edges", np.zeros((4, 5))), "small.edges is of the shape"),
+        (put("moves", np.zeros((3, 3, 4, 6))), "small.moves is of the shape"),
+        (put("moves", np.zeros(4)), "small.moves must have four dimensions"),
+        (put("moves", np.zeros((4, 4, 0, 6))), "small.moves must have four dimensions"),
+        (put("levels", np.zeros(0)), "small.levels must be ascending"),
+        (put("levels", [0.0, 1.0, 2.0]), "small.levels must be ascending"),
+        (put("levels", [1.0, 3.0, 2.0]), "small.levels must be ascending"),
+        (put("levels", [1.0, 2.0, 2.0]), "small.levels must be ascending"),
+        (put("levels", [1.0, 2.0, 2.5]), "small.levels must be ascending"),
+        (put("levels", [1.0, 2.0, 1e300]), "small.levels must be ascending"),
+        (put("levels", [[1.0, 2.0, 3.0]]), "small.levels must be ascending"),
+        (spoil("weight", math.nan), "small.weight must be finite"),
+        (spoil("centre", math.inf), "small.centre must be finite"),
+        (spoil("scale", 0.0), "small.scale is out of range"),
+        (spoil("edges", -1.0), "small.edges is out of range"),
+        (spoil("moves", 1.5), "small.moves is out of range"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(change: Callable[[Tensors], None], named: str) -> None:
+    facts, tensors = belief_state(small_belief())
+    change(tensors)
+    with pytest.raises(ArtifactError, match=named):
+        load_belief(facts, tensors)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"reference_cost": -1}, "reference_cost is -1"),
+        ({"reference_cost": math.nan}, "reference_cost is nan"),
+        ({"reference_cost": "1"}, "reference_cost is '1'"),
+        ({"features": ["prior"]}, "train it again"),
+    ],
+)
+def test_facts_that_do_not_fit_are_named(change: dict[str, Any], named: str) -> None:
+    facts, tensors = belief_state(small_belief())
+    with pytest.raises(ArtifactError, match=named):
+        load_belief({**facts, **change}, tensors)
+    with pytest.raises(ArtifactError, match="lacks its belief"):
+        load_belief(None, tensors)
