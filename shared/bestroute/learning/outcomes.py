@@ -83,6 +83,11 @@ class Outcomes:
         """Column of the reference with n = 1."""
         return self.arms.index(self.reference)
 
+    @property
+    def sampled_tokens(self) -> Floats:
+        """Expected completion tokens of all samples of an arm together [Q, A]."""
+        return np.asarray(self.output_tokens * [arm.n for arm in self.arms])
+
     @classmethod
     def from_samples(
         cls,

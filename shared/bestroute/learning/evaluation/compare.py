@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +19,7 @@ COST_CUTS = (0.1, 0.2, 0.4, 0.6)
 DROPS = (0.01, 0.02)
 """Relative quality drops at which the cost cut is asked."""
 
-RANDOM_MIX, ORACLE = "random mix", "oracle"
+RANDOM_MIX, ORACLE, CLAIRVOYANT = "random mix", "oracle", "clairvoyant"
 
 _CUTS = len(COST_CUTS)
 _AREA = _CUTS + len(DROPS)
@@ -44,6 +45,8 @@ class Method(_Result):
         cost_cuts: Cost cut down to which the drop stays within each of `DROPS`, coming from
             always-reference.
         area: Mean quality under the curve from the cheapest fixed arm to always-reference.
+        waves, tokens: Mean waves of samples, and completion tokens of all samples, of a query
+            at each of `COST_CUTS`; `None` for what is no policy.
         error: Largest Monte Carlo standard error of a mean quality on the curve; `None` when
             the curve is exact.
     """
@@ -54,6 +57,8 @@ class Method(_Result):
     gap_recovered: tuple[Interval | None, ...]
     cost_cuts: tuple[Interval | None, ...]
     area: Interval | None
+    waves: tuple[float | None, ...] = (None,) * _CUTS
+    tokens: tuple[float | None, ...] = (None,) * _CUTS
     error: float | None = None
 
 
@@ -62,7 +67,7 @@ class Comparison(_Result):
 
     Attributes:
         n_queries: Queries.
-        methods: The random mix, the methods given, the oracle.
+        methods: The random mix, the methods given, the oracle, the clairvoyant if it was given.
         level, resamples, seed: Of the bootstrap over queries.
     """
 
@@ -85,6 +90,7 @@ def compare(
     outcomes: Outcomes,
     curves: Mapping[str, Curve],
     *,
+    clairvoyant: Upgrades | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -99,6 +105,8 @@ def compare(
     Args:
         outcomes: What the arms were worth on queries that no method was trained on.
         curves: By the method's name.
+        clairvoyant: What one may choose from who knows what every draw will bring
+            (`Replay.arms`); its frontier bounds every policy that looks at samples.
         resamples: Bootstrap resamples.
         level: Level of the intervals.
         seed: Seed of the bootstrap.
@@ -116,15 +124,20 @@ def compare(
         mix, best = mix_of(arms.cost, arms.quality), upgrades.frontier(counts)
         lines = [(mix.cost, mix.quality), *(arms.line(each, shares) for each in curves.values())]
         lines.append((best.cost, best.quality))
+        if clairvoyant is not None:
+            known = clairvoyant.frontier(counts)
+            lines.append((known.cost, known.quality))
         return np.array([arms.figures(*each) for each in lines])
 
     point, drawn = bootstrap(
         measure, len(outcomes), resamples=resamples, seed=seed, progress=progress
     )
-    names = (RANDOM_MIX, *curves, ORACLE)
-    errors = {name: curve.error for name, curve in curves.items()}
+    names = (RANDOM_MIX, *curves, ORACLE, *(() if clairvoyant is None else (CLAIRVOYANT,)))
+    best_row = len(curves) + 1
     methods = [
-        _method(name, row, point, drawn, quantiles, errors.get(name))
+        _method(name, row, best_row, point, drawn, quantiles).model_copy(
+            update=_effort(curves[name], outcomes) if name in curves else {}
+        )
         for row, name in enumerate(names)
     ]
     return Comparison(
@@ -148,8 +161,12 @@ class _Arms:
     def line(self, curve: Curve, shares: Floats) -> tuple[Floats, Floats]:
         """The curve's points on these queries, and its two ends."""
         cost, quality = curve.costs @ shares, curve.qualities @ shares
-        ends = [end for end in self._ends if self._lies_outside(end, cost)]
+        ends = self.ends(cost)
         return line(np.append(cost, self.cost[ends]), np.append(quality, self.quality[ends]))
+
+    def ends(self, cost: Floats) -> list[int]:
+        """The cheapest arm and the reference, where a curve of such costs does not hold them."""
+        return [end for end in self._ends if self._lies_outside(end, cost)]
 
     def _lies_outside(self, end: int, cost: Floats) -> bool:
         inside = cost.min() * (1 + 1e-9) <= self.cost[end] <= cost.max() * (1 - 1e-9)
@@ -189,17 +206,35 @@ class _Arms:
         return float(np.diff(corners) @ (heights[1:] + heights[:-1]) / 2 / (self._full - low))
 
 
+def _effort(curve: Curve, outcomes: Outcomes) -> dict[str, Any]:
+    """Waves and tokens at each cost cut, and the Monte Carlo error, of a policy."""
+    arms = _Arms(
+        outcomes.cost.mean(axis=0), outcomes.quality.mean(axis=0), outcomes.reference_index
+    )
+    ends = arms.ends(curve.cost)
+    cost = np.append(curve.cost, arms.cost[ends])
+    wanted = arms.cost[outcomes.reference_index] * (1 - np.array(COST_CUTS))
+
+    def at_cuts(figures: Floats | None, of_arms: Floats) -> tuple[float | None, ...]:
+        if figures is None:
+            return (None,) * _CUTS
+        every = np.append(figures.mean(axis=1), of_arms[ends])
+        found = np.interp(wanted, *line(cost, every), left=np.nan)
+        return tuple(None if np.isnan(each) else float(each) for each in found)
+
+    return {
+        "waves": at_cuts(curve.waves, np.ones(len(arms.cost))),
+        "tokens": at_cuts(curve.tokens, outcomes.sampled_tokens.mean(axis=0)),
+        "error": None if curve.error is None else float(curve.error.max()),
+    }
+
+
 def _method(
-    name: str,
-    row: int,
-    point: Floats,
-    drawn: Floats,
-    quantiles: list[float],
-    error: Floats | None,
+    name: str, row: int, best: int, point: Floats, drawn: Floats, quantiles: list[float]
 ) -> Method:
     own, owns = point[row], drawn[:, row]
     gain, gains = own - point[0], owns - drawn[:, 0]
-    room, rooms = point[-1] - point[0], drawn[:, -1] - drawn[:, 0]
+    room, rooms = point[best] - point[0], drawn[:, best] - drawn[:, 0]
 
     def figure(column: int) -> Interval | None:
         return _known(own[column], owns[:, column], quantiles)
@@ -220,7 +255,6 @@ def _method(
         gap_recovered=tuple(recovered(c) for c in at_cuts),
         cost_cuts=tuple(figure(column) for column in range(_CUTS, _AREA)),
         area=figure(_AREA),
-        error=None if error is None else float(error.max()),
     )
 
 

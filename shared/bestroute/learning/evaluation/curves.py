@@ -7,6 +7,7 @@ that it is judged by. The random mix and the oracle are concave by definition.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import Floats
+from bestroute.learning.evaluation.replay import Replayed
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 
@@ -32,18 +34,40 @@ class Curve:
         costs: Expected realised cost in $ [T, Q].
         qualities: Expected oracle score [T, Q].
         error: Monte Carlo standard error of the mean qualities [T]; `None` when they are exact.
+        waves: Expected waves of samples, the reference's among them [T, Q].
+        tokens: Expected completion tokens of all samples, the reference's among them [T, Q].
     """
 
     thresholds: Floats
     costs: Floats
     qualities: Floats
     error: Floats | None = None
+    waves: Floats | None = None
+    tokens: Floats | None = None
 
     @classmethod
     def of_choices(cls, thresholds: Floats, choices: NDArray[np.intp], outcomes: Outcomes) -> Curve:
         """Of the column of the chosen arm [T, Q] at each threshold [T]."""
         queries = np.arange(len(outcomes))
-        return cls(thresholds, outcomes.cost[queries, choices], outcomes.quality[queries, choices])
+        return cls(
+            thresholds,
+            outcomes.cost[queries, choices],
+            outcomes.quality[queries, choices],
+            waves=np.ones(choices.shape),
+            tokens=outcomes.sampled_tokens[queries, choices],
+        )
+
+    @classmethod
+    def of_replays(cls, thresholds: Sequence[float], played: Sequence[Replayed]) -> Curve:
+        """Of what was replayed at each threshold [T]."""
+        return cls(
+            np.array(thresholds),
+            np.array([each.cost for each in played]),
+            np.array([each.quality for each in played]),
+            np.array([each.error for each in played]),
+            waves=np.array([each.waves for each in played]),
+            tokens=np.array([each.tokens for each in played]),
+        )
 
     @property
     def cost(self) -> Floats:
@@ -109,6 +133,19 @@ class Upgrades:
         extra = np.concatenate(steps)
         order = np.argsort(-extra[:, 1] / extra[:, 0], kind="stable")
         return cls(first[:, 0], first[:, 1], query[order], extra[order, 0], extra[order, 1])
+
+    @classmethod
+    def of_orders(cls, cost: Floats, quality: Floats) -> Upgrades:
+        """Of the arms' costs in $ and qualities in each of P equally likely orders [Q, P, A]."""
+        queries, orders, arms = cost.shape
+        each = cls.of(cost.reshape(-1, arms), quality.reshape(-1, arms))
+        return cls(
+            each.cost.reshape(queries, orders).mean(axis=1),
+            each.quality.reshape(queries, orders).mean(axis=1),
+            each.query // orders,
+            each.extra_cost / orders,
+            each.extra_quality / orders,
+        )
 
     def frontier(self, counts: Floats) -> Frontier:
         """The frontier of a population that holds each query so many times [Q]."""

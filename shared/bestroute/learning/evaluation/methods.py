@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from bestroute.cost import CostModel
 from bestroute.errors import ConfigError
 from bestroute.learning.baselines import TRAINERS
 from bestroute.learning.bestofn import Floats
-from bestroute.learning.evaluation.curves import Curve, sweep
+from bestroute.learning.evaluation.curves import Curve, Upgrades, sweep
 from bestroute.learning.evaluation.replay import Replay
 from bestroute.learning.outcomes import Outcomes
-from bestroute.policy import Cascade
+from bestroute.policy import Cascade, Policy
 from bestroute.policy.adaptive import Adaptive
 from bestroute.policy.belief import Belief
 from bestroute.policy.threshold import ALWAYS_REFERENCE
@@ -119,31 +120,70 @@ class Bench:
         Raises:
             ConfigError: There is no table or no pool to replay.
         """
-        if self.table is None or self.pool is None:
-            raise ConfigError("the adaptive policy is replayed: it needs the table and the pool")
-        prediction = router.predict(self.test.queries)
+        return self.replays(
+            lambda threshold: Adaptive(threshold, belief, **options),
+            router,
+            thresholds=thresholds,
+            permutations=permutations,
+            progress=progress,
+        )
+
+    def replays(
+        self,
+        policy_at: Callable[[float], Policy],
+        router: Router | None = None,
+        *,
+        thresholds: Sequence[float],
+        permutations: int = 50,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Curve:
+        """Any policy on a router's match probabilities, replayed at every threshold.
+
+        Args:
+            policy_at: Threshold -> the policy.
+            router: What it reads first; `None` for one that needs none.
+            thresholds: Ascending.
+            permutations: Orders of the samples of each query.
+            progress: Told of the number of thresholds done and of all.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        prediction = None if router is None else router.predict(self.test.queries)
         estimated = self.test.estimated_costs(self.cost_model, prediction)
-        replay = Replay(self.table, self.pool, self.test, **self.selection)
         played = []
         for threshold in thresholds:
-            policy = Adaptive(threshold, belief, **options)
             played.append(
-                replay.play(
-                    policy,
+                self.replay.play(
+                    policy_at(threshold),
                     estimated,
-                    match=prediction.match,
+                    match=None if prediction is None else prediction.match,
                     permutations=permutations,
                     seed=self.seed,
                 )
             )
             if progress is not None:
                 progress(len(played), len(thresholds))
-        return Curve(
-            np.array(thresholds),
-            np.array([each.cost for each in played]),
-            np.array([each.quality for each in played]),
-            np.array([each.error for each in played]),
-        )
+        return Curve.of_replays(thresholds, played)
+
+    def clairvoyant(self, *, permutations: int = 50) -> Upgrades:
+        """What one may choose from who knows every draw of the replayed orders.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        return Upgrades.of_orders(*self.replay.arms(permutations=permutations, seed=self.seed))
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The recorded samples of these queries.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        if self.table is None or self.pool is None:
+            raise ConfigError("looking at samples is replayed: it needs the table and the pool")
+        return Replay(self.table, self.pool, self.test, **self.selection)
 
     def cascades(
         self, *, permutations: int = 100, progress: Callable[[int, int], None] | None = None
@@ -155,36 +195,27 @@ class Bench:
         Raises:
             ConfigError: There is no table or no pool to replay.
         """
-        if self.table is None or self.pool is None:
+        if self.pool is None:
             raise ConfigError("the cascade replays samples: it needs the table and the pool")
         several = [m.max_samples for m in self.pool.models if not m.reference and m.max_samples > 1]
         if not several or "agreement" not in self.selection:
             return {}
         most = min(several)  # whichever of them is the cheapest, it has so many
         sizes = [n for n in CASCADES if n <= most] or [most]
-        replay = Replay(self.table, self.pool, self.test, **self.selection)
-        estimated = self.test.estimated_costs(self.cost_model)
         curves = {}
         for done, n in enumerate(sizes):
-            shares = np.arange(1, n + 1) / n
-            played = [
-                replay.play(
-                    Cascade(n=n, agreement=share),
-                    estimated,
-                    permutations=permutations,
-                    seed=self.seed,
-                )
-                for share in shares
-            ]
-            curves[f"cascade-{n}"] = Curve(
-                shares,
-                np.array([each.cost for each in played]),
-                np.array([each.quality for each in played]),
-                np.array([each.error for each in played]),
+            curves[f"cascade-{n}"] = self.replays(
+                partial(_cascade, n),
+                thresholds=(np.arange(1, n + 1) / n).tolist(),
+                permutations=permutations,
             )
             if progress is not None:
                 progress(done + 1, len(sizes))
         return curves
+
+
+def _cascade(n: int, agreement: float) -> Cascade:
+    return Cascade(n=n, agreement=agreement)
 
 
 def utility_curve(quality: Floats, costs: Floats, outcomes: Outcomes) -> Curve:

@@ -9,7 +9,15 @@ from pathlib import Path
 from bestroute._extras import require
 from bestroute.engine import BestRoute
 from bestroute.learning.evaluation.assess import Assessment
-from bestroute.learning.evaluation.compare import COST_CUTS, DROPS, Comparison, Method
+from bestroute.learning.evaluation.compare import (
+    CLAIRVOYANT,
+    COST_CUTS,
+    DROPS,
+    ORACLE,
+    RANDOM_MIX,
+    Comparison,
+    Method,
+)
 from bestroute.learning.evaluation.evaluate import Evaluation
 from bestroute.learning.evaluation.intervals import Interval
 from bestroute.learning.evaluation.plots import draw_curve, draw_reliability
@@ -68,13 +76,21 @@ def comparison_markdown(comparison: Comparison) -> str:
     gaps = ["gap to the oracle recovered (%)", *(percent(cut, 0) for cut in COST_CUTS)]
     recovered = [
         [method.name, *(_share(each, 0) for each in method.gap_recovered)]
-        for method in comparison.methods[1:-1]
+        for method in comparison.methods
+        if method.name not in (RANDOM_MIX, ORACLE, CLAIRVOYANT)
+    ]
+    effort = ["waves / sampled tokens a query", *(percent(cut, 0) for cut in COST_CUTS)]
+    spent = [
+        [method.name, *map(_effort, method.waves, method.tokens)]
+        for method in comparison.methods
+        if any(tokens is not None for tokens in method.tokens)
     ]
     errors = [method.error for method in comparison.methods if method.error is not None]
     note = f"Brackets: paired {comparison.level:.0%} intervals over {comparison.n_queries} queries."
     if errors:
         note += f" Replayed curves: Monte Carlo error of a mean quality at most {max(errors):.4f}."
-    return "\n\n".join([_table(head, rows), _table(gaps, recovered), note])
+    tables = [_table(head, rows), _table(gaps, recovered), _table(effort, spent)]
+    return "\n\n".join([*tables, note])
 
 
 def tasks_markdown(tasks: dict[str, Evaluation]) -> str:
@@ -119,6 +135,10 @@ def _share(figure: Interval | None, digits: int = 1) -> str:
         return "n/a"
     value, low, high = (100 * each for each in (figure.value, figure.lo, figure.hi))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _effort(waves: float | None, tokens: float | None) -> str:
+    return "n/a" if waves is None or tokens is None else f"{waves:.2f} / {tokens:.0f}"
 
 
 def _figure(figure: Interval | None) -> str:
