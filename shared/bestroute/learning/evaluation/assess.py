@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError, DataError, RouterNotTrained
+from bestroute.learning.bestofn import Indices
 from bestroute.learning.evaluation.compare import Comparison, compare
 from bestroute.learning.evaluation.curves import Curve, decide
-from bestroute.learning.evaluation.evaluate import Evaluation, evaluate_choice
-from bestroute.learning.evaluation.methods import Bench, known_baselines, with_reward_cost
+from bestroute.learning.evaluation.evaluate import Evaluation, evaluate_choice, evaluate_replay
+from bestroute.learning.evaluation.methods import (
+    ADAPTIVE_THRESHOLDS,
+    Bench,
+    known_baselines,
+    with_reward_cost,
+)
+from bestroute.learning.evaluation.replay import Replayed
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.selection_rule import selection_of
 from bestroute.learning.training.probabilities import Reliability, reliability
 from bestroute.learning.training.train import train_router
+from bestroute.policy.adaptive import Adaptive
 from bestroute.policy.oneshot import OneShot
 from bestroute.policy.utility import Utility, choose_by_utility
 from bestroute.routers.base import Prediction, Router
@@ -30,7 +38,7 @@ from bestroute.routers.static import StaticEncoder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROUTER, UTILITY = "router", "utility"
+ROUTER, UTILITY, ADAPTIVE = "router", "utility", "adaptive"
 
 _SMALLEST_TASK = 10
 
@@ -40,7 +48,9 @@ class Assessment(BaseModel):
 
     Attributes:
         evaluation: At the engine's own setting, beside every fixed arm.
-        comparison: The whole curve of the router, of baselines, random mix and oracle.
+        comparison: The whole curve of the router, of baselines, random mix and oracle; of the
+            adaptive policy, where the engine has it, and of the clairvoyant, where any model may
+            be sampled more than once.
         tasks: At the engine's own setting, task by task; tasks of fewer than 10 queries are
             left out.
         reliability: Predicted match probabilities beside the exact ones.
@@ -73,7 +83,8 @@ def assess(
     """Evaluate an engine on the test split of a scored samples table.
 
     Decided on estimated costs, charged the realised ones, with the engine's own router, policy,
-    prices and way of selecting.
+    prices and way of selecting. Policies that look at samples are replayed in seeded random
+    orders of each query's samples.
 
     Args:
         engine: An engine with a trained router.
@@ -89,7 +100,7 @@ def assess(
 
     Raises:
         RouterNotTrained: The engine has no router.
-        ConfigError: Its policy is none that decides once, or a baseline's name is unknown.
+        ConfigError: A baseline's name is unknown.
         DataError: There is no test split, or samples or scores are missing.
     """
     report = progress or silent
@@ -111,17 +122,16 @@ def assess(
         pool=engine.pool,
         selection=selection,
         seed=seed,
+        reward_price=reward_price / 1e6,
     )
     prediction = engine.router.predict(test.queries)
-    choice, threshold = _choose(engine, prediction, test)
+    setting = _Setting.of(engine, bench, prediction, report)
     names = known_baselines(baselines)
-    curves, left_out = _curves(bench, engine.router, prediction, names, report)
+    curves, left_out = _curves(bench, engine, prediction, names, report)
+    several = any(member.max_samples > 1 for member in engine.pool.models)
     headed = [i for i in range(len(test.arms)) if i != test.reference_index]
     return Assessment(
-        evaluation=evaluate_choice(
-            test,
-            choice,
-            threshold=threshold,
+        evaluation=setting.evaluate(
             resamples=resamples,
             seed=seed,
             progress=lambda a, b: report("evaluation", a, b),
@@ -129,12 +139,13 @@ def assess(
         comparison=compare(
             test,
             curves,
+            clairvoyant=bench.clairvoyant() if several else None,
             resamples=resamples,
             seed=seed,
             progress=lambda a, b: report("comparison", a, b),
         ),
         tasks={
-            task: evaluate_choice(test.take(rows), choice[rows], resamples=resamples, seed=seed)
+            task: setting.take(rows).evaluate(resamples=resamples, seed=seed)
             for task, rows in _tasks(test).items()
         },
         reliability=reliability(prediction.match[:, headed], test.match[:, headed]),
@@ -189,33 +200,78 @@ def encoder_of(router: Router) -> Encoder:
     return getattr(router, "encoder", None) or StaticEncoder()
 
 
-def _choose(
-    engine: BestRoute, prediction: Prediction, test: Outcomes
-) -> tuple[NDArray[np.intp], float | None]:
-    """Column of the arm that the engine's policy chooses [Q], and its threshold."""
-    estimated = test.estimated_costs(engine.cost_model, prediction)
-    if isinstance(engine.policy, OneShot):
-        _, (choice,) = decide(prediction.match, estimated, test, [engine.policy.threshold])
-        return choice, engine.policy.threshold
-    if not isinstance(engine.policy, Utility):
-        raise ConfigError(f"the policy {engine.policy.name!r} does not decide once")
-    values = prediction.match if prediction.quality is None else prediction.quality
-    worth = engine.policy.dollars_per_quality
-    return choose_by_utility(values, estimated, test.reference_index, worth), None
+@dataclass(frozen=True)
+class _Setting:
+    """What the engine's policy did, at its own setting.
+
+    Attributes:
+        test: The queries.
+        did: Column of the chosen arm [Q], or the replay of a policy that looks at samples.
+        threshold: The policy's, if it has one.
+    """
+
+    test: Outcomes
+    did: Indices | Replayed
+    threshold: float | None
+
+    @classmethod
+    def of(
+        cls, engine: BestRoute, bench: Bench, prediction: Prediction, report: Progress
+    ) -> _Setting:
+        """Ask the policy: once a query if that is what it does, else in many orders."""
+        test, policy = bench.test, engine.policy
+        estimated = test.estimated_costs(engine.cost_model, prediction)
+        threshold = getattr(policy, "threshold", None)
+        if isinstance(policy, Utility):
+            values = prediction.match if prediction.quality is None else prediction.quality
+            worth = policy.dollars_per_quality
+            chosen = choose_by_utility(values, estimated, test.reference_index, worth)
+            return cls(test, chosen, None)
+        if isinstance(policy, OneShot) and not policy.looks:
+            _, (choice,) = decide(prediction.match, estimated, test, [policy.threshold])
+            return cls(test, choice, threshold)
+        played = bench.replay.play(
+            policy,
+            estimated,
+            match=prediction.match,
+            seed=bench.seed,
+            progress=lambda a, b: report("replay", a, b),
+        )
+        return cls(test, played, threshold)
+
+    def take(self, rows: Indices) -> _Setting:
+        """The same on some of the queries."""
+        did = self.did.take(rows) if isinstance(self.did, Replayed) else self.did[rows]
+        return _Setting(self.test.take(rows), did, self.threshold)
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """Beside the baselines; options are those of `evaluate_choice`."""
+        if isinstance(self.did, Replayed):
+            return evaluate_replay(self.test, self.did, threshold=self.threshold, **options)
+        return evaluate_choice(self.test, self.did, threshold=self.threshold, **options)
 
 
 def _curves(
     bench: Bench,
-    router: Router,
+    engine: BestRoute,
     prediction: Prediction,
     baselines: Sequence[str],
     report: Progress,
 ) -> tuple[dict[str, Curve], dict[str, str]]:
     """Curves by name, and the baselines that could not be had, with the reason."""
+    router, policy = engine.router, engine.policy
+    assert router is not None
     left_out: dict[str, str] = {}
     curves = {ROUTER: bench.router(router)}
     if prediction.quality is not None:
         curves[UTILITY] = bench.utility(router)
+    if isinstance(policy, Adaptive):
+        curves[ADAPTIVE] = bench.replays(
+            policy.at,
+            router,
+            thresholds=ADAPTIVE_THRESHOLDS,
+            progress=lambda a, b: report(ADAPTIVE, a, b),
+        )
     for done, name in enumerate(baselines, start=1):
         try:
             if name != "cascade" and bench.train is None:
@@ -227,7 +283,7 @@ def _curves(
     return curves, left_out
 
 
-def _tasks(outcomes: Outcomes) -> dict[str, NDArray[np.intp]]:
+def _tasks(outcomes: Outcomes) -> dict[str, Indices]:
     """Rows of every task that has enough of them; none when there is one task."""
     tasks = np.array(outcomes.tasks)
     rows = {str(task): np.flatnonzero(tasks == task) for task in np.unique(tasks)}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bestroute.learning.bestofn import Floats
+from bestroute.learning.bestofn import Floats, Indices
 from bestroute.learning.evaluation.curves import Frontier, Upgrades, decide, mix_of
 from bestroute.learning.evaluation.intervals import Interval, bootstrap, clean, interval, tails
+from bestroute.learning.evaluation.replay import Replayed
 from bestroute.learning.outcomes import Outcomes
 
 _ROUTER, _MIX, _ORACLE = range(3)
@@ -41,6 +42,39 @@ class Row(_Result):
     cost_cut: float
 
 
+class Effort(_Result):
+    """What looking at the samples took, replayed in random orders.
+
+    Attributes:
+        waves: Waves of samples a query, the reference's among them.
+        tokens: Completion tokens of all samples a query, the reference's among them.
+        seconds_p50, seconds_p95: Of a request, over queries and orders.
+        seconds_recorded: Whether seconds were recorded; else they are `SECONDS_PER_TOKEN` x the
+            tokens of the longest sample of each wave.
+        error: Monte Carlo standard error of the mean quality.
+    """
+
+    waves: float
+    tokens: float
+    seconds_p50: float
+    seconds_p95: float
+    seconds_recorded: bool
+    error: float
+
+    @classmethod
+    def of(cls, played: Replayed) -> Effort:
+        """Of a replay."""
+        middle, tail = np.quantile(played.seconds, [0.5, 0.95])
+        return cls(
+            waves=float(played.waves.mean()),
+            tokens=float(played.tokens.mean()),
+            seconds_p50=float(middle),
+            seconds_p95=float(tail),
+            seconds_recorded=played.recorded,
+            error=played.error,
+        )
+
+
 class Evaluation(_Result):
     """What a router is worth on a set of queries.
 
@@ -53,6 +87,7 @@ class Evaluation(_Result):
         gap_recovered: (router - random mix) / (oracle - random mix); `None`, read "n/a", when
             the interval of the denominator holds 0.
         arm_shares: Share of the queries that each arm answers, by `name:n`.
+        effort: Of a policy that looks at the samples; `None` where all sums are exact.
         level, resamples, seed: Of the bootstrap over queries.
     """
 
@@ -62,6 +97,7 @@ class Evaluation(_Result):
     router_minus_random_mix: Interval
     gap_recovered: Interval | None
     arm_shares: dict[str, float]
+    effort: Effort | None = None
     level: float
     resamples: int
     seed: int
@@ -125,7 +161,7 @@ def evaluate(
 
 def evaluate_choice(
     outcomes: Outcomes,
-    choice: NDArray[np.intp],
+    choice: Indices,
     *,
     threshold: float | None = None,
     resamples: int = 2000,
@@ -150,13 +186,60 @@ def evaluate_choice(
     Raises:
         ConfigError: There is no resample, or the level is not between 0 and 1.
     """
+    queries = np.arange(len(outcomes))
+    return _evaluate(
+        outcomes,
+        _Run(outcomes.cost[queries, choice], outcomes.quality[queries, choice], choice[:, None]),
+        threshold=threshold,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def evaluate_replay(outcomes: Outcomes, played: Replayed, **options: Any) -> Evaluation:
+    """Compare a policy that was replayed, as `evaluate_choice` compares what was chosen.
+
+    Args:
+        outcomes: What the arms were worth on the queries that were replayed.
+        played: What the policy cost and gave.
+        **options: Those of `evaluate_choice`.
+
+    Raises:
+        ConfigError: There is no resample, or the level is not between 0 and 1.
+    """
+    run = _Run(played.cost, played.quality, played.answered)
+    found = _evaluate(outcomes, run, **options)
+    return found.model_copy(update={"effort": Effort.of(played)})
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Cost in $ [Q], quality [Q], and the column of the arm that answered [Q, P]."""
+
+    cost: Floats
+    quality: Floats
+    answered: Indices
+
+
+def _evaluate(
+    outcomes: Outcomes,
+    run: _Run,
+    *,
+    threshold: float | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
     quantiles = tails(resamples, level)
     point, drawn = bootstrap(
-        _measure(outcomes, choice), len(outcomes), resamples=resamples, seed=seed, progress=progress
+        _measure(outcomes, run), len(outcomes), resamples=resamples, seed=seed, progress=progress
     )
     lo, hi = np.quantile(drawn, quantiles, axis=0)
-    budget = float(outcomes.cost[np.arange(len(outcomes)), choice].mean())
-    shares = np.bincount(choice, minlength=len(outcomes.arms)) / len(outcomes)
+    budget = float(run.cost.mean())
+    shares = np.bincount(run.answered.ravel(), minlength=len(outcomes.arms)) / run.answered.size
     return Evaluation(
         n_queries=len(outcomes),
         threshold=threshold,
@@ -172,19 +255,17 @@ def evaluate_choice(
     )
 
 
-def _measure(outcomes: Outcomes, choice: NDArray[np.intp]) -> Callable[[Floats], Floats]:
+def _measure(outcomes: Outcomes, run: _Run) -> Callable[[Floats], Floats]:
     """What gives the qualities [3 + A] of router, random mix, oracle and all arms."""
     count = len(outcomes)
-    cost = outcomes.cost[np.arange(count), choice]
-    quality = outcomes.quality[np.arange(count), choice]
     upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
 
     def measure(counts: Floats) -> Floats:
         arms = counts @ outcomes.quality / count
-        budget = float(counts @ cost) / count
+        budget = float(counts @ run.cost) / count
         mix = mix_of(counts @ outcomes.cost / count, arms)
         best = upgrades.frontier(counts)
-        router = counts @ quality / count
+        router = counts @ run.quality / count
         return np.array([router, _spend(mix, budget), _spend(best, budget), *arms])
 
     return measure

@@ -54,6 +54,8 @@ class Bench:
         pool: The model pool; the cascade needs it.
         selection: How best-of-n selects: the arguments of `Outcomes.from_samples`.
         seed: Of everything that is random.
+        reward_price: $ per token that the reward model reads, charged in replays;
+            `with_reward_cost` charges it in outcomes.
     """
 
     test: Outcomes
@@ -63,6 +65,7 @@ class Bench:
     pool: ModelPool | None = None
     selection: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    reward_price: float = 0.0
 
     def router(self, router: Router) -> Curve:
         """A router under the paper's rule, at every threshold."""
@@ -183,7 +186,13 @@ class Bench:
         """
         if self.table is None or self.pool is None:
             raise ConfigError("looking at samples is replayed: it needs the table and the pool")
-        return Replay(self.table, self.pool, self.test, **self.selection)
+        return Replay(
+            self.table,
+            self.pool,
+            self.test,
+            reward_price=self.reward_price,
+            **self.selection,
+        )
 
     def cascades(
         self, *, permutations: int = 100, progress: Callable[[int, int], None] | None = None

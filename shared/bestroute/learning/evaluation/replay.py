@@ -7,7 +7,7 @@ measured here, with the Monte Carlo error of the draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,8 @@ class Replayed:
         waves: Waves of samples, the reference's among them [Q].
         tokens: Completion tokens of all samples, the reference's among them [Q].
         answered: Column of the arm that answered: the accepted model at so many samples [Q, P].
-        latency: Seconds: of every wave, those of its slowest sample [Q, P].
+        seconds: From the first draw to the last: every wave takes as long as its slowest
+            sample [Q, P].
         recorded: Whether seconds were recorded; else they are `SECONDS_PER_TOKEN` x tokens.
         error: Monte Carlo standard error of the mean quality.
     """
@@ -55,9 +56,17 @@ class Replayed:
     waves: Floats
     tokens: Floats
     answered: Indices
-    latency: Floats
+    seconds: Floats
     recorded: bool
     error: float
+
+    def take(self, rows: Indices) -> Replayed:
+        """The same of some queries."""
+        kept = {name: getattr(self, name)[rows] for name in _ROWS}
+        return replace(self, **kept)
+
+
+_ROWS = ("cost", "quality", "waves", "tokens", "answered", "seconds")
 
 
 class Replay:
@@ -69,6 +78,7 @@ class Replay:
         outcomes: Names the queries, in their order.
         agreement: Keep samples by agreement of these answers ...
         proxy: ... or else by this column.
+        reward_price: $ per token of the prompt and response of every sample that is scored.
 
     Raises:
         DataError: A query of the outcomes has no samples here.
@@ -82,8 +92,9 @@ class Replay:
         *,
         agreement: Extract | None = None,
         proxy: str = "proxy_score",
+        reward_price: float = 0.0,
     ) -> None:
-        self._outcomes = outcomes
+        self._outcomes, self._reward_price = outcomes, reward_price
         self._columns = {arm: column for column, arm in enumerate(outcomes.arms)}
         prices = CostModel(pool)
         self._rates = {arm: prices.rates(arm) for arm in pool.arms}
@@ -153,7 +164,7 @@ class Replay:
             waves=waves,
             tokens=tokens,
             answered=figures[:, :, 5].astype(np.intp),
-            latency=figures[:, :, 4],
+            seconds=figures[:, :, 4],
             recorded=self._timed,
             error=float(np.sqrt(varied)) / len(figures),
         )
@@ -184,7 +195,8 @@ class Replay:
     def _alone(self, arm: Arm, recorded: _Recorded, order: Orders) -> tuple[float, float]:
         drawn = order[arm.model][: arm.n]
         winner = recorded.look(drawn)[1]
-        return self._cost(arm, recorded, drawn), float(recorded.oracle[drawn[winner]])
+        scored = self._reward_price * recorded.read(drawn) if arm.n > 1 else 0.0
+        return self._cost(arm, recorded, drawn) + scored, float(recorded.oracle[drawn[winner]])
 
     def _cost(self, arm: Arm, recorded: _Recorded, drawn: Indices) -> float:
         per_prompt_token, per_output_token = self._rates[arm]
@@ -201,15 +213,24 @@ class Replay:
     ) -> tuple[float, ...]:
         """$, oracle score, waves, tokens, seconds, and the column of the arm that answered."""
         drawn: dict[str, Indices] = {}
-        seconds = 0.0
+        begun: dict[str, float] = {}  # ahead, at these seconds
         while not isinstance(move, Accept):
             state.waves += 1
-            took = [
-                self._draw(draw, state, recorded[draw.model], order[draw.model], drawn)
-                for draw in move
-            ]
-            seconds += max(took)
+            ends = [state.elapsed]
+            for draw in move:
+                if draw.ahead and draw.model not in begun:
+                    begun[draw.model] = state.elapsed
+                    continue
+                start = begun.pop(draw.model, state.elapsed)
+                took = self._draw(draw, state, recorded[draw.model], order[draw.model], drawn)
+                ends.append(start + took)
+            state.elapsed = max(ends)
             move = policy.next(state)
+        for model, start in begun.items():
+            self._abandon(recorded[model], model, order[model], start, state)
+        for model, seen in drawn.items():
+            if len(seen) > 1 or getattr(policy, "reads_scores", False):
+                state.spent += self._reward_price * recorded[model].read(seen)
         model = move.model or next(iter(drawn))
         seen = drawn[model]
         winner = recorded[model].look(seen)[1]
@@ -218,9 +239,16 @@ class Replay:
             recorded[model].oracle[seen[winner]],
             state.waves,
             sum(recorded[each].tokens[places].sum() for each, places in drawn.items()),
-            seconds,
+            state.elapsed,
             self._columns[Arm(model, len(seen))],
         )
+
+    def _abandon(
+        self, recorded: _Recorded, model: str, order: Indices, start: float, state: State
+    ) -> None:
+        """Pay for a sample drawn ahead in vain: for its prompt alone, unless it has come."""
+        came = start + recorded.seconds[order[0]] <= state.elapsed
+        state.spent += self._cost(Arm(model, 1), recorded, order[:1] if came else order[:0])
 
     def _draw(
         self,
@@ -258,6 +286,10 @@ class _Recorded:
             Sample(model=model, message={"role": "assistant"}, completion_tokens=int(count))
             for count in self.tokens
         ]
+
+    def read(self, drawn: Indices) -> float:
+        """Tokens that a reward model reads to score a draw."""
+        return float(len(drawn) * self.prompt_tokens + self.tokens[drawn].sum())
 
     def look(self, drawn: Indices) -> tuple[Evidence, int]:
         """What a draw shows, and the place of the selected in it; looked at once."""

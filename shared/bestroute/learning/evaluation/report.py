@@ -18,9 +18,10 @@ from bestroute.learning.evaluation.compare import (
     Comparison,
     Method,
 )
-from bestroute.learning.evaluation.evaluate import Evaluation
+from bestroute.learning.evaluation.evaluate import Effort, Evaluation
 from bestroute.learning.evaluation.intervals import Interval
 from bestroute.learning.evaluation.plots import draw_curve, draw_reliability
+from bestroute.learning.evaluation.replay import SECONDS_PER_TOKEN
 from bestroute.learning.outcomes import Outcomes
 
 
@@ -53,7 +54,20 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
     ]
     head = ["", "quality", "interval", "$ per 1K queries", "cost cut"]
     title = f"## Evaluation on {evaluation.n_queries} unseen queries"
-    return "\n\n".join([title, _table(head, rows), evaluation.verdict])
+    parts = [title, _table(head, rows), evaluation.verdict]
+    if evaluation.effort is not None:
+        parts.append(effort_text(evaluation.effort))
+    return "\n\n".join(parts)
+
+
+def effort_text(effort: Effort) -> str:
+    """What looking at the samples took, in words."""
+    how = "recorded" if effort.seconds_recorded else f"at {SECONDS_PER_TOKEN:g} s a token"
+    return (
+        f"Replayed: {effort.waves:.2f} waves and {effort.tokens:.0f} sampled tokens a query; "
+        f"{effort.seconds_p50:.2f} s in the middle, {effort.seconds_p95:.2f} s at the 95th "
+        f"percentile ({how}). Monte Carlo error of the quality: {effort.error:.4f}."
+    )
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -190,6 +204,7 @@ def write_report(
     )
     page = template.render(
         evaluation=found.evaluation,
+        effort=None if found.evaluation.effort is None else effort_text(found.evaluation.effort),
         methods=found.comparison.methods,
         cost_cuts=COST_CUTS,
         drops=drops,
@@ -197,6 +212,7 @@ def write_report(
         models=engine.pool.models,
         percent=percent,
         drop_of=_drop_of,
+        effort_of=_effort,
         **{name: base64.b64encode(path.read_bytes()).decode() for name, path in images.items()},
     )
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -9,12 +9,15 @@ import pytest
 
 from bestroute import BestRoute, Cascade, ModelPool
 from bestroute.errors import ConfigError, RouterNotTrained
+from bestroute.learning.beliefs.train import learn
 from bestroute.learning.evaluation.assess import assess
 from bestroute.learning.evaluation.methods import with_reward_cost
 from bestroute.learning.evaluation.report import assessment_markdown
 from bestroute.learning.fit import train
-from bestroute.policy import Utility
+from bestroute.policy import Adaptive, Utility
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import Arm
+from bestroute.rewards.answers import extract_answer
 
 POOL = ModelPool.from_dict(
     {
@@ -35,6 +38,7 @@ POOL = ModelPool.from_dict(
         ]
     }
 )
+KEPT = {"agreement": extract_answer}
 SPLITS = ("train", "calibration", "test")
 
 
@@ -60,12 +64,20 @@ def table() -> pa.Table:
                 **shared,
                 "model": "s",
                 "sample": k,
-                "response": f"A: {int(r)}",
+                "response": f"The answer is {int(r)}",
                 "oracle_score": float(r),
             }
             for k, r in enumerate(right)
         ]
-        rows.append({**shared, "model": "b", "sample": 0, "response": "A: 1", "oracle_score": 1.0})
+        rows.append(
+            {
+                **shared,
+                "model": "b",
+                "sample": 0,
+                "response": "The answer is 1",
+                "oracle_score": 1.0,
+            }
+        )
     return pa.Table.from_pylist(rows)
 
 
@@ -86,7 +98,10 @@ def test_a_router_that_tells_hard_from_easy_beats_the_mix_and_every_task_is_told
         engine_with(trained, threshold=0.6), table, baselines=("knn", "cascade"), resamples=200
     )
     names = [method.name for method in found.comparison.methods]
-    assert names == ["random mix", "router", "utility", "knn", "cascade-3", "oracle"]
+    assert names == [
+        *("random mix", "router", "utility", "knn", "cascade-3"),
+        *("oracle", "clairvoyant"),
+    ]
     assert found.evaluation.router_minus_random_mix.lo > 0
     assert found.evaluation.n_queries == 40
     assert {task: each.n_queries for task, each in found.tasks.items()} == {"names": 20, "sums": 20}
@@ -110,6 +125,38 @@ def test_the_utility_policy_is_assessed_at_its_worth(table, trained) -> None:
     assert stingy.evaluation.threshold is None
     lavish = assess(engine_with(trained, policy=Utility(1)), table, baselines=(), resamples=20)
     assert lavish.evaluation.row("router").quality > stingy.evaluation.row("router").quality
+
+
+def test_a_policy_that_looks_is_replayed_at_its_setting(table, trained) -> None:
+    found = assess(engine_with(trained, policy=Cascade(n=3)), table, baselines=(), resamples=20)
+    effort = found.evaluation.effort
+    assert effort is not None and effort.error > 0 and not effort.seconds_recorded
+    assert 1 < effort.waves < 2
+    assert effort.tokens == pytest.approx(15 + 5 * (effort.waves - 1))
+    assert effort.seconds_p50 in (pytest.approx(0.1), pytest.approx(0.2))
+    assert set(found.evaluation.arm_shares) == {"s:3", "b:1"}
+    assert found.evaluation.arm_shares["b:1"] == pytest.approx(effort.waves - 1)
+    of_tasks = [each.effort.waves for each in found.tasks.values() if each.effort]
+    assert np.mean(of_tasks) == pytest.approx(effort.waves)  # equally many queries each
+    page = assessment_markdown(found)
+    assert f"{effort.waves:.2f} waves" in page and "Monte Carlo" in page
+
+
+def test_the_adaptive_policy_has_a_curve_of_its_own(table, trained) -> None:
+    engine, outcomes = trained
+    belief = learn(
+        table, POOL, outcomes.select("train"), lambda seen: engine.router, selection=KEPT
+    )
+    always = engine_with(trained, policy=Adaptive(ALWAYS_REFERENCE, belief))
+    found = assess(always, table, baselines=(), resamples=50)
+    assert found.evaluation.arm_shares == {"b:1": 1.0}
+    assert found.evaluation.row("router").quality == 1.0
+    method = found.comparison.method("adaptive")
+    assert method.drops[2].value < 0.1 < found.comparison.method("random mix").drops[2].value
+    assert min(method.waves) >= 1 and min(method.tokens) >= 5
+    bound = found.comparison.method("clairvoyant")
+    for own, best in zip(method.drops, bound.drops, strict=True):
+        assert own.value >= best.value - 1e-9
 
 
 def test_what_the_reward_model_reads_is_charged_to_best_of_n(table, trained) -> None:
@@ -144,7 +191,5 @@ def test_a_baseline_that_cannot_be_learnt_is_left_out_and_the_rest_stays(table, 
 def test_what_cannot_be_assessed(table, trained) -> None:
     with pytest.raises(RouterNotTrained):
         assess(BestRoute(POOL), table)
-    with pytest.raises(ConfigError, match="does not decide once"):
-        assess(engine_with(trained, policy=Cascade()), table)
     with pytest.raises(ConfigError, match="unknown baseline"):
         assess(engine_with(trained, threshold=0.6), table, baselines=("nobody",))

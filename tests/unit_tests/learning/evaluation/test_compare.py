@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from bestroute.errors import ConfigError
-from bestroute.learning.evaluation.compare import COST_CUTS, DROPS, ORACLE, RANDOM_MIX, compare
-from bestroute.learning.evaluation.curves import Curve, sweep
+from bestroute.learning.evaluation.compare import (
+    CLAIRVOYANT,
+    COST_CUTS,
+    DROPS,
+    ORACLE,
+    RANDOM_MIX,
+    compare,
+)
+from bestroute.learning.evaluation.curves import Curve, Upgrades, sweep
 
 
 def values(figures):
@@ -35,6 +42,39 @@ def test_figures_of_a_router_the_mix_and_the_oracle(easy_or_hard) -> None:
     assert best.area.value == pytest.approx((0.65 * 0.75 + 0.9 * 1.25 + 1 * 2) / 4)
     assert mix.area.value == pytest.approx(0.75)
     assert router.error is None
+    assert router.waves == (1, 1, 1, 1)
+    assert mix.tokens == (None,) * 4
+
+
+def test_the_clairvoyant_knows_every_order(easy_or_hard) -> None:
+    curve = sweep(easy_or_hard.match, easy_or_hard.cost, easy_or_hard)
+    cost = np.stack([easy_or_hard.cost, easy_or_hard.cost], axis=1)
+    lucky, unlucky = easy_or_hard.quality.copy(), easy_or_hard.quality.copy()
+    lucky[:, 1], unlucky[:, 1] = 1.0, 0.2  # small:2, on average .6
+    known = Upgrades.of_orders(cost, np.stack([lucky, unlucky], axis=1))
+    found = compare(easy_or_hard, {"router": curve}, clairvoyant=known, resamples=50)
+    assert [method.name for method in found.methods][-2:] == [ORACLE, CLAIRVOYANT]
+    best, bound = found.method(ORACLE), found.method(CLAIRVOYANT)
+    # hard queries, a quarter in either order: small:2 where it is lucky, for .375 more than
+    # small:1 throughout, then the reference, for another 1 that buys the last .25 of quality
+    assert values(bound.drops) == pytest.approx([0, 0, 0, (2.375 - 2) * 0.25])
+    assert all(b.value <= o.value + 1e-12 for b, o in zip(bound.drops, best.drops, strict=True))
+    assert best.gap_recovered[0].value == pytest.approx(1)
+
+
+def test_waves_and_tokens_are_told_at_equal_cost(make_outcomes) -> None:
+    outcomes = make_outcomes([[1.0, 2, 5]] * 4, [[0.2, 0.9, 1]] * 4)
+    replayed = Curve(
+        np.array([0.5]),
+        np.full((1, 4), 3.0),
+        np.full((1, 4), 0.9),
+        waves=np.full((1, 4), 2.0),
+        tokens=np.full((1, 4), 7.0),
+    )
+    method = compare(outcomes, {"m": replayed}, resamples=5).method("m")
+    # between it and the reference (5, 1 wave of 1 token), and the cheapest arm (1, as the same)
+    assert method.waves == pytest.approx((1.25, 1.5, 2, 1.5))
+    assert method.tokens == pytest.approx((2.5, 4, 7, 4))
 
 
 def test_intervals_are_paired_and_hold_the_figure(easy_or_hard) -> None:
