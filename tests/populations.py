@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bestroute.learning.evaluation.curves import sweep
+from bestroute.learning.calibration.sequence import REPLAYED
+from bestroute.learning.evaluation.curves import Curve, sweep
 from bestroute.learning.outcomes import Outcomes
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import Arm
 
 Floats = NDArray[np.float64]
@@ -81,3 +83,58 @@ def just_too_bad(max_drop: float, seed: int = 0, count: int = 20_000) -> Populat
     small = np.ones(count)
     small[: int(np.ceil(count * max_drop)) + 1] = 0
     return population(np.full(count, 0.9), rng.permutation(small), big)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """All queries there are, and a policy that stops at a cheap answer in some orders only.
+
+    Attributes:
+        sure: Probability that the cheap samples make it as sure as this [Q], uniform around.
+        small: Probability that the cheap answer is right [Q].
+        big: That the reference's is.
+    """
+
+    sure: Floats
+    small: Floats
+    big: Floats
+
+    @classmethod
+    def easy_and_hard(cls, seed: int = 0, count: int = 20_000) -> Looking:
+        """The cheap answer is as good where the policy is sure, and much worse where it is not."""
+        rng = np.random.default_rng(seed)
+        sure = rng.beta(2, 1, count)
+        big = np.full(count, 0.9)
+        return cls(sure, np.where(sure > 0.5, 0.9, 0.3), big)
+
+    @classmethod
+    def just_too_bad(cls, max_drop: float, count: int = 20_000) -> Looking:
+        """Sure of everything, and a hair worse than is allowed."""
+        return cls(np.full(count, 2.0), np.full(count, 1 - max_drop - 1e-5), np.ones(count))
+
+    def stops(self, threshold: float) -> Floats:
+        """Probability that it stops at the cheap answer [Q]."""
+        return np.clip(self.sure + _NOISE - threshold, 0, 2 * _NOISE) / (2 * _NOISE)
+
+    def drop(self, threshold: float) -> float:
+        """The true relative drop at a threshold."""
+        lost = self.stops(threshold) * (self.big - self.small)
+        return float(lost.mean() / self.big.mean())
+
+    def draw(self, n: int, orders: int, rng: np.random.Generator) -> Curve:
+        """n queries, each in so many orders: what they cost and give on average."""
+        rows = rng.integers(len(self.big), size=n)
+        shape = (n, orders)
+        looks = (self.sure[rows, None] + rng.uniform(-_NOISE, _NOISE, shape))[None]
+        small = rng.random(shape) < self.small[rows, None]
+        big = rng.random(shape) < self.big[rows, None]
+        steps = np.array([*REPLAYED[::-1], ALWAYS_REFERENCE])
+        stopped = (looks >= steps[:, None, None]) & (steps <= 1)[:, None, None]
+        quality = np.where(stopped, small, big).mean(axis=2)
+        cost = np.where(stopped, 0.0001, 0.0011).mean(axis=2)
+        cost[-1] = 0.001
+        return Curve(steps, cost, quality)
+
+
+_NOISE = 0.15
+"""How much the order of its samples moves what the policy believes of a query."""

@@ -19,6 +19,7 @@ from bestroute.learning.calibration.bounds import (
     queries_needed,
 )
 from bestroute.learning.calibration.certify import certify
+from bestroute.learning.calibration.sequence import one_shot
 from tests.populations import Population, easy_and_hard
 
 RUNS = 100
@@ -63,7 +64,7 @@ def cell(everything: Population, test: MeanTest, n: int, max_drop: float) -> str
     """The three shares."""
     rng = np.random.default_rng(n)
     found = [
-        certify(*everything.draw(n, rng), max_drop=max_drop, seed=run, test=test)
+        certify(one_shot(*everything.draw(n, rng)), max_drop=max_drop, seed=run, test=test)
         for run in range(RUNS)
     ]
     thresholds = [each.threshold for each in found if each.threshold is not None]

@@ -17,6 +17,7 @@ from bestroute.cli.options import (
     EncoderName,
     JsonPath,
     MaxCost,
+    MaxWaves,
     Monotone,
     ProbabilitiesName,
     Recorded,
@@ -28,7 +29,7 @@ from bestroute.cli.recording import install_recording
 from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.collecting.workload import plan
 from bestroute.learning.evaluation.methods import known_baselines
-from bestroute.learning.fit import MULTI_HEAD, Fitted
+from bestroute.learning.fit import Fitted
 from bestroute.learning.pipeline import (
     COLLECTED,
     CONSISTENCY,
@@ -38,6 +39,7 @@ from bestroute.learning.pipeline import (
     save,
 )
 from bestroute.learning.samples import is_scored_samples, read_samples
+from bestroute.learning.training.by_name import MULTI_HEAD
 from bestroute.pool import ModelPool
 from bestroute.routers.encoder import Encoder
 
@@ -71,8 +73,13 @@ def fit(
     probabilities: ProbabilitiesName = "as-trained",
     monotone: Monotone = False,
     policy: Annotated[
-        str, typer.Option(help="`threshold` (the paper's), or `utility`: quality against cost.")
+        str,
+        typer.Option(
+            help="`threshold` (the paper's); `utility`: quality against cost; or `adaptive`: "
+            "decide again after each wave of samples."
+        ),
     ] = "threshold",
+    max_waves: MaxWaves = None,
     max_drop: Annotated[
         float, typer.Option(help="Largest drop on the calibration split, as a point estimate.")
     ] = 0.02,
@@ -102,6 +109,7 @@ def fit(
         "probabilities": probabilities,
         "monotone": monotone,
         "policy": policy,
+        "max_waves": max_waves,
         "max_drop": max_drop,
         "baselines": known_baselines(baselines or ("knn",)),
         "seed": seed,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bestroute.learning.fit import ROUTERS
+from bestroute.learning.training.by_name import ROUTERS
 
 Concurrency = Annotated[int, typer.Option(help="Calls under way at a time.")]
 DryRun = Annotated[
@@ -19,6 +19,9 @@ EncoderName = Annotated[
 ]
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")]
 MaxCost = Annotated[float | None, typer.Option(help="$ that all runs together may spend.")]
+MaxWaves = Annotated[
+    int | None, typer.Option("--max-waves", help="Waves of samples of a request, if adaptive.")
+]
 Monotone = Annotated[bool, typer.Option("--monotone", help="Match probabilities never fall in n.")]
 ProbabilitiesName = Annotated[
     str,

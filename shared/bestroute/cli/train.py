@@ -10,12 +10,20 @@ from rich.console import Console
 
 from bestroute.cli.console import progress_bars
 from bestroute.cli.fit import encoder_named
-from bestroute.cli.options import EncoderName, Monotone, ProbabilitiesName, RouterName, Seed
+from bestroute.cli.options import (
+    EncoderName,
+    MaxWaves,
+    Monotone,
+    ProbabilitiesName,
+    RouterName,
+    Seed,
+)
 from bestroute.learning.evaluation.plots import draw_reliability
-from bestroute.learning.fit import MULTI_HEAD, Probabilities
+from bestroute.learning.fit import PolicyName
 from bestroute.learning.fit import train as train_engine
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
+from bestroute.learning.training.by_name import MULTI_HEAD, Probabilities
 from bestroute.learning.training.probabilities import reliability
 from bestroute.learning.training.train import uncalibrated
 from bestroute.pool import ModelPool
@@ -43,6 +51,11 @@ def train(
     ] = None,
     probabilities: ProbabilitiesName = "as-trained",
     monotone: Monotone = False,
+    policy: Annotated[
+        str,
+        typer.Option(help="`threshold`, or `adaptive`: also learn what samples say of quality."),
+    ] = "threshold",
+    max_waves: MaxWaves = None,
     plots: Annotated[
         Path | None, typer.Option(help="Directory of reliability plots (calibration split).")
     ] = None,
@@ -65,6 +78,8 @@ def train(
             reward=_reward(reward),
             probabilities=cast(Probabilities, probabilities),
             monotone=monotone,
+            policy=cast(PolicyName, policy),
+            max_waves=max_waves,
             seed=seed,
             progress=report,
         )

@@ -5,45 +5,46 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
-from bestroute.learning.baselines import TRAINERS
+from bestroute.learning.beliefs.train import learn
 from bestroute.learning.calibration.calibrate import Calibration, calibrate, pick_setting
+from bestroute.learning.calibration.sequence import sequence
 from bestroute.learning.evaluation.assess import Assessment, assess
-from bestroute.learning.evaluation.curves import sweep
 from bestroute.learning.evaluation.evaluate import Evaluation
-from bestroute.learning.evaluation.methods import utility_curve
+from bestroute.learning.evaluation.methods import Bench
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.selection_rule import selection_of
-from bestroute.learning.training.train import train_router, with_isotonic
-from bestroute.policy import OneShot, Utility
+from bestroute.learning.training.by_name import (
+    ENSEMBLE,
+    MULTI_HEAD,
+    ROUTERS,
+    Probabilities,
+    train_by_name,
+)
+from bestroute.policy import Adaptive, OneShot, Policy, Utility
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
-from bestroute.routers.base import SavableRouter
 from bestroute.routers.encoder import Encoder
-from bestroute.routers.ensemble import EnsembleRouter
 from bestroute.routers.static import StaticEncoder
+from bestroute.target import thresholded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MULTI_HEAD, ENSEMBLE = "multi-head", "ensemble"
+PolicyName = Literal["threshold", "utility", "adaptive"]
+"""The paper's rule; predicted quality x worth - estimated cost; or one that looks at samples."""
 
-ROUTERS: tuple[str, ...] = (MULTI_HEAD, ENSEMBLE, *TRAINERS)
-"""Names of the routers that can be trained."""
-
-PolicyName = Literal["threshold", "utility"]
-"""The paper's rule, or predicted quality x worth - estimated cost."""
-
-Probabilities = Literal["as-trained", "temperature", "isotonic"]
-"""How match probabilities are calibrated, on cross-validated predictions."""
+_ROUNDING = 1e-9
+"""A mean of ones can be a hair above 1."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def fit(
     probabilities: Probabilities = "as-trained",
     monotone: bool = False,
     policy: PolicyName = "threshold",
+    max_waves: int | None = None,
     max_drop: float = 0.02,
     baselines: Sequence[str] = ("knn",),
     seed: int = 0,
@@ -107,8 +109,10 @@ def fit(
             table's proxy scores.
         probabilities: How match probabilities are calibrated.
         monotone: Make predictions not fall in n.
-        policy: The paper's threshold, or the utility of predicted quality. What callers ask for
-            by promised drop or by cost is a threshold either way.
+        policy: The paper's threshold; the utility of predicted quality; or `adaptive`, which
+            decides again after each wave of samples. What callers ask for by promised drop or
+            by cost is a threshold of the adaptive policy, or else of the paper's.
+        max_waves: Waves of samples of a request under the adaptive policy.
         max_drop: Largest relative drop against always-reference on the calibration split. A
             point estimate: it carries no promise for other queries.
         baselines: What the router is compared with; see `assess`.
@@ -120,7 +124,13 @@ def fit(
         DataError: A split, a model, or a score is missing.
     """
     report = progress or silent
-    check_options(router=router, probabilities=probabilities, monotone=monotone, policy=policy)
+    check_options(
+        router=router,
+        probabilities=probabilities,
+        monotone=monotone,
+        policy=policy,
+        max_waves=max_waves,
+    )
     engine, outcomes = train(
         table,
         pool,
@@ -129,30 +139,60 @@ def fit(
         reward=reward,
         probabilities=probabilities,
         monotone=monotone,
+        policy=policy,
+        max_waves=max_waves,
         seed=seed,
         progress=report,
     )
-    assert engine.router is not None
-    held_out = outcomes.select("calibration")
-    prediction = engine.router.predict(held_out.queries)
-    costs = held_out.estimated_costs(engine.cost_model, prediction)
-    engine.calibration = calibrate(
-        prediction.match, costs, held_out, score_range=_score_range(outcomes), seed=seed
+    picked = _calibrate(
+        engine,
+        table,
+        outcomes,
+        utility=policy == "utility",
+        max_drop=max_drop,
+        seed=seed,
+        progress=report,
     )
-    if policy == "utility":
-        if prediction.quality is None:
-            raise ConfigError(f"the router {router!r} predicts no quality: use the threshold")
-        curve = utility_curve(prediction.quality, costs, held_out)
-        picked = pick_setting(curve, held_out, max_drop=max_drop, knob="worth")
-        engine.policy = Utility(picked.threshold)
-    else:
-        curve = sweep(prediction.match, costs, held_out)
-        picked = pick_setting(curve, held_out, max_drop=max_drop)
-        engine.policy = OneShot(picked.threshold, calibrated=True)
     assessment = assess(
         engine, table, outcomes=outcomes, baselines=baselines, seed=seed, progress=report
     )
     return Fitted(engine, picked, assessment, outcomes)
+
+
+def _calibrate(
+    engine: BestRoute,
+    table: pa.Table,
+    outcomes: Outcomes,
+    *,
+    utility: bool,
+    max_drop: float,
+    seed: int,
+    progress: Progress,
+) -> Calibration:
+    """Give the engine its table and its setting, from the calibration split."""
+    router, family = engine.router, thresholded(engine.policy)
+    assert router is not None
+    bench = Bench(
+        outcomes.select("calibration"),
+        engine.cost_model,
+        table=table,
+        pool=engine.pool,
+        selection=selection_of(engine.reward),
+        seed=seed,
+    )
+    curve = sequence(family, router, bench, progress=lambda a, b: progress("replay", a, b))
+    engine.calibration = calibrate(
+        curve, policy=family.family, score_range=_score_range(outcomes), seed=seed
+    )
+    if utility:
+        picked = pick_setting(bench.utility(router), bench.test, max_drop=max_drop, knob="worth")
+        engine.policy = Utility(picked.threshold)
+        return picked
+    if isinstance(family, OneShot):
+        curve = bench.router(router)  # finer: it is no promise
+    picked = pick_setting(curve, bench.test, max_drop=max_drop)
+    engine.policy = family.at(picked.threshold, calibrated=True)
+    return picked
 
 
 def train(
@@ -166,6 +206,8 @@ def train(
     monotone: bool = False,
     fine_tuned: str | Path | None = None,
     epochs: int = 5,
+    policy: PolicyName = "threshold",
+    max_waves: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[BestRoute, Outcomes]:
@@ -181,6 +223,9 @@ def train(
         monotone: As in `fit`.
         fine_tuned: Folder for the encoder, which is then trained with the heads (`fine_tune`).
         epochs: Passes over the queries when it is.
+        policy: `adaptive` also learns what samples say, from routers trained on parts of the
+            queries (with the encoder as it was, where it is trained). Others learn nothing.
+        max_waves: As in `fit`.
         seed: As in `fit`.
         progress: As in `fit`.
 
@@ -193,53 +238,40 @@ def train(
         probabilities=probabilities,
         monotone=monotone,
         fine_tuned=fine_tuned is not None,
+        policy=policy,
+        max_waves=max_waves,
     )
     reward = reward or SelfConsistency()
     outcomes = Outcomes.from_samples(
         table, pool, progress=lambda a, b: report("labels", a, b), **selection_of(reward)
     )
     seen = outcomes.select("train")
-    reader = encoder or StaticEncoder()
-    trained: SavableRouter
-    if router in (MULTI_HEAD, ENSEMBLE):
-        trained = train_router(
-            seen.queries,
-            seen.match,
-            seen.arms,
-            seen.reference.model,
-            encoder=reader,
-            output_tokens=seen.output_tokens,
-            quality=seen.quality,
-            monotone=monotone,
-            temperature=probabilities == "temperature",
+    fresh = partial(
+        train_by_name,
+        router=router,
+        table=table,
+        encoder=encoder or StaticEncoder(),
+        probabilities=probabilities,
+        monotone=monotone,
+        seed=seed,
+    )
+    trained = fresh(seen, fine_tuned=fine_tuned, epochs=epochs, progress=report)
+    decides: Policy = OneShot(ALWAYS_REFERENCE)
+    if policy == "adaptive":
+        belief = learn(
+            table,
+            pool,
+            seen,
+            fresh,
+            selection=selection_of(reward),
             seed=seed,
-            progress=lambda a, b: report("training", a, b),
+            progress=lambda a, b: report("beliefs", a, b),
         )
-        if fine_tuned is not None:
-            from bestroute.learning.training.finetune import fine_tune  # which needs torch
-
-            trained = fine_tune(
-                trained,
-                seen.queries,
-                seen.match,
-                output=fine_tuned,
-                epochs=epochs,
-                output_tokens=seen.output_tokens,
-                quality=seen.quality,
-                seed=seed,
-                progress=report,
-            )
-        if probabilities == "isotonic":
-            trained = with_isotonic(trained, seen.queries, seen.match, seed=seed)
-        if router == ENSEMBLE:
-            neighbours = TRAINERS["knn"](seen, encoder=reader, samples=table, seed=seed)
-            trained = EnsembleRouter([trained, neighbours])
-    else:
-        trained = TRAINERS[router](seen, encoder=reader, samples=table, seed=seed)
+        decides = Adaptive(ALWAYS_REFERENCE, belief, max_waves=max_waves)
     engine = BestRoute(
         pool,
         router=trained,
-        policy=OneShot(ALWAYS_REFERENCE),
+        policy=decides,
         reward=reward,
         cost_model=CostModel(pool, outcomes.token_stats("train")),
         label_sampling=label_sampling(table),
@@ -253,6 +285,7 @@ def check_options(
     probabilities: str = "as-trained",
     monotone: bool = False,
     policy: str = "threshold",
+    max_waves: int | None = None,
     fine_tuned: bool = False,
     max_drop: float = 0.0,
     **others: Any,
@@ -272,6 +305,8 @@ def check_options(
             raise ConfigError(f"unknown {what} {name!r}; known: {', '.join(known)}")
     if not 0 <= max_drop <= 1:
         raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
+    if max_waves is not None and (max_waves < 1 or policy != "adaptive"):
+        raise ConfigError(f"max_waves is {max_waves}; expected at least 1, of the adaptive policy")
     if router not in (MULTI_HEAD, ENSEMBLE) and (
         monotone or fine_tuned or probabilities != "as-trained"
     ):
@@ -295,7 +330,7 @@ def label_sampling(table: pa.Table) -> dict[str, dict[str, Any]]:
 
 def _score_range(outcomes: Outcomes) -> tuple[float, float]:
     """[0, 1], or where scores leave it, the range of the train split: not of what is tested."""
-    if outcomes.quality.min() >= 0 and outcomes.quality.max() <= 1:
+    if outcomes.quality.min() >= -_ROUNDING and outcomes.quality.max() <= 1 + _ROUNDING:
         return 0.0, 1.0
     seen = outcomes.select("train").quality
     return float(seen.min()), float(seen.max())

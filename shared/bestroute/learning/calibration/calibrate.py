@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from bestroute.calibration import Budget, CalibrationTable, Limit, Promise, check_promise
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
-from bestroute.learning.calibration.certify import THRESHOLDS, FixedSequence
+from bestroute.learning.calibration.certify import FixedSequence
 from bestroute.learning.evaluation.curves import Curve, sweep
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy.threshold import ALWAYS_REFERENCE
@@ -96,9 +96,7 @@ def pick_setting(
     """
     if not 0 <= max_drop <= 1:
         raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
-    reference = outcomes.reference_index
-    quality = float(outcomes.quality[:, reference].mean())
-    cost = float(outcomes.cost[:, reference].mean())
+    quality, cost = _always_reference(curve, outcomes)
     if quality <= 0:
         raise DataError(f"the reference's mean quality is {quality:g}: no drop relative to it")
     drops = (quality - curve.quality) / quality
@@ -122,11 +120,19 @@ def pick_setting(
     )
 
 
+def _always_reference(curve: Curve, outcomes: Outcomes) -> tuple[float, float]:
+    """Mean quality and cost of the reference; of the same draws, where the curve holds it."""
+    if curve.thresholds[-1] == ALWAYS_REFERENCE:
+        return float(curve.quality[-1]), float(curve.cost[-1])
+    reference = outcomes.reference_index
+    quality, cost = outcomes.quality[:, reference], outcomes.cost[:, reference]
+    return float(quality.mean()), float(cost.mean())
+
+
 def calibrate(
-    match: Floats,
-    estimated: Floats,
-    outcomes: Outcomes,
+    curve: Curve,
     *,
+    policy: str = "one-shot",
     max_drops: Sequence[float] = DROPS,
     confidences: Sequence[float] = CONFIDENCES,
     score_range: tuple[float, float] | None = None,
@@ -138,9 +144,8 @@ def calibrate(
     with its confidence, not all of them at once.
 
     Args:
-        match: The router's match probabilities [Q, A].
-        estimated: Estimated costs [Q, A] in $.
-        outcomes: What the arms were worth on the calibration queries.
+        curve: What the policy did on the calibration queries; see `certify`.
+        policy: Its family.
         max_drops: Drops to certify, relative to always-reference, in [0, 1].
         confidences: Confidences to certify them at, in (0, 1).
         score_range: Lowest and highest quality; see `certify`.
@@ -148,16 +153,16 @@ def calibrate(
 
     Raises:
         ConfigError: An option is out of range.
-        DataError: The shapes disagree, a score lies outside [0, 1] and no range is given, or
-            the reference's mean quality is not positive.
+        DataError: As in `certify`.
     """
     pairs = [(drop, level) for level in sorted(set(confidences)) for drop in sorted(set(max_drops))]
     for drop, level in pairs:
         check_promise(drop, level)
-    played = FixedSequence.play(match, estimated, outcomes, score_range=score_range, seed=seed)
+    played = FixedSequence.of(curve, score_range=score_range, seed=seed)
     found = [played.certify(drop, level) for drop, level in pairs]
     return CalibrationTable(
-        n_queries=len(outcomes),
+        n_queries=len(played.reference),
+        policy=policy,
         score_range=played.score_range,
         promises=tuple(
             Promise(
@@ -180,7 +185,7 @@ def calibrate(
 def _budgets(played: FixedSequence) -> tuple[Budget, ...]:
     """Costs from always-reference downwards, each once, none dearer than always-reference."""
     highest: dict[float, float] = {played.reference_cost: ALWAYS_REFERENCE}
-    for threshold, cost in zip(THRESHOLDS, played.cost, strict=True):
+    for threshold, cost in zip(played.thresholds, played.cost, strict=True):
         if cost < played.reference_cost:
             highest.setdefault(float(cost), float(threshold))
     return tuple(

@@ -16,11 +16,8 @@ from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.calibration.bounds import MeanTest, betting, queries_needed
 from bestroute.learning.calibration.certificate import Certificate
-from bestroute.learning.evaluation.curves import ANY_WORD, decide
-from bestroute.learning.outcomes import Outcomes
-
-THRESHOLDS: Floats = np.linspace(1, 0, 201).round(3).clip(ANY_WORD)
-"""The sequence. Fixed: one that looked at the outcomes would void the promise."""
+from bestroute.learning.evaluation.curves import Curve
+from bestroute.policy.threshold import ALWAYS_REFERENCE
 
 _ROUNDING = 1e-9
 _BISECTIONS = 20
@@ -28,69 +25,73 @@ _BISECTIONS = 20
 
 @dataclass(frozen=True)
 class FixedSequence:
-    """The router at ever lower thresholds, on queries in the order of betting.
+    """A policy at ever lower thresholds, on queries in the order of betting.
 
     Attributes:
-        quality: Quality at each of `THRESHOLDS` [T, Q].
+        thresholds: Descending, always-reference left out [T].
+        quality: Quality at each of them [T, Q].
         reference: Quality of the reference [Q].
         cost: Mean realised cost of a query at each threshold in $ [T].
         reference_cost: That of always-reference.
-        first_saving: Index of the first threshold that leaves the reference on any query;
-            `None` if none does.
         score_range: Lowest and highest quality.
         test: What decides whether a mean is positive.
     """
 
+    thresholds: Floats
     quality: Floats
     reference: Floats
     cost: Floats
     reference_cost: float
-    first_saving: int | None
     score_range: tuple[float, float]
     test: MeanTest = betting
 
     @classmethod
-    def play(
+    def of(
         cls,
-        match: Floats,
-        estimated: Floats,
-        outcomes: Outcomes,
+        curve: Curve,
         *,
         score_range: tuple[float, float] | None = None,
         seed: int = 0,
         test: MeanTest = betting,
     ) -> FixedSequence:
-        """Play the paper's rule at every threshold; arguments and errors are those of `certify`."""
-        scores, bounds = _clipped(outcomes.quality, score_range)
-        choices = decide(match, estimated, outcomes, THRESHOLDS)[1][::-1]  # made in ascending order
-        reference = outcomes.reference_index
-        if not scores[:, reference].mean() > 0:
+        """Of what a policy did at every threshold; arguments and errors are those of `certify`."""
+        if curve.thresholds[-1] != ALWAYS_REFERENCE:
+            raise DataError("a sequence of thresholds starts at always-reference")
+        scores, bounds = _clipped(curve.qualities, score_range)
+        if not scores[-1].mean() > 0:
             raise DataError("the reference's mean quality is not positive: no drop relative to it")
-        order = np.random.default_rng(seed).permutation(len(outcomes))
-        leaves = np.flatnonzero((choices != reference).any(axis=1))
+        order = np.random.default_rng(seed).permutation(scores.shape[1])
+        reference, *rest = scores[::-1, order]
         return cls(
-            quality=scores[order, choices[:, order]],
-            reference=scores[order, reference],
-            cost=outcomes.cost[np.arange(len(outcomes)), choices].mean(axis=1),
-            reference_cost=float(outcomes.cost[:, reference].mean()),
-            first_saving=int(leaves[0]) if len(leaves) else None,
+            thresholds=curve.thresholds[-2::-1],
+            quality=np.array(rest),
+            reference=reference,
+            cost=curve.cost[-2::-1],
+            reference_cost=float(curve.cost[-1]),
             score_range=bounds,
             test=test,
         )
 
+    @property
+    def first_saving(self) -> int | None:
+        """Index of the first threshold that saves anything; `None` if none does."""
+        saves = self.cost < self.reference_cost * (1 - _ROUNDING)
+        return int(saves.argmax()) if saves.any() else None
+
     def certify(self, max_drop: float, confidence: float) -> Certificate:
-        """The lowest certified threshold, or why there is none."""
-        passed = self._passed(max_drop, confidence, len(THRESHOLDS))
+        """The cheapest certified threshold, or why there is none; of equal costs the lowest."""
+        passed = self._passed(max_drop, confidence, len(self.thresholds))
         n_queries = len(self.reference)
         found = self.first_saving is not None and passed > self.first_saving
-        cost = float(self.cost[passed - 1]) if found else self.reference_cost
-        quality = self.quality[passed - 1] if found else self.reference
+        best = passed - 1 - int(self.cost[:passed][::-1].argmin()) if found else None
+        cost = self.reference_cost if best is None else float(self.cost[best])
+        quality = self.reference if best is None else self.quality[best]
         needed = np.inf if found else self._queries_needed(max_drop, confidence)
         return Certificate(
             max_drop=max_drop,
             confidence=confidence,
             n_queries=n_queries,
-            threshold=float(THRESHOLDS[passed - 1]) if found else None,
+            threshold=None if best is None else float(self.thresholds[best]),
             drop=float(1 - quality.mean() / self.reference.mean()),
             cost_per_1k=1000 * cost,
             cost_cut=1 - cost / self.reference_cost if self.reference_cost > 0 else 0.0,
@@ -139,9 +140,7 @@ class FixedSequence:
 
 
 def certify(
-    match: Floats,
-    estimated: Floats,
-    outcomes: Outcomes,
+    curve: Curve,
     *,
     max_drop: float,
     confidence: float = 0.95,
@@ -149,13 +148,13 @@ def certify(
     seed: int = 0,
     test: MeanTest = betting,
 ) -> Certificate:
-    """The lowest threshold whose drop is promised for queries like these.
+    """The cheapest threshold whose drop is promised for queries like these.
 
     Args:
-        match: The router's match probabilities [Q, A].
-        estimated: Estimated costs [Q, A] in $.
-        outcomes: What the arms were worth on queries that neither the router nor the costs
-            were learnt from.
+        curve: What a policy did at thresholds that were fixed beforehand, the last of them
+            always-reference (`sequence`), on queries that nothing was learnt from. The quality of
+            a query is a mean over draws or over orders of its samples: the promise is about the
+            mean over queries, which is the same.
         max_drop: Largest relative drop of mean quality against always-reference, in [0, 1].
         confidence: Probability, over calibration sets, that the promise holds, in (0, 1).
         score_range: Lowest and highest quality; scores beyond are clipped, and the promise is
@@ -165,13 +164,11 @@ def certify(
 
     Raises:
         ConfigError: An option is out of range.
-        DataError: The shapes disagree, a score lies outside [0, 1] and no range is given, or
-            the reference's mean quality is not positive.
+        DataError: The curve does not end at always-reference, a score lies outside [0, 1] and no
+            range is given, or the reference's mean quality is not positive.
     """
     check_promise(max_drop, confidence)
-    played = FixedSequence.play(
-        match, estimated, outcomes, score_range=score_range, seed=seed, test=test
-    )
+    played = FixedSequence.of(curve, score_range=score_range, seed=seed, test=test)
     return played.certify(max_drop, confidence)
 
 

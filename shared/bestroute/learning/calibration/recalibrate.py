@@ -13,9 +13,11 @@ from bestroute.errors import RouterNotTrained
 from bestroute.learning.calibration.calibrate import CONFIDENCES, DROPS, calibrate
 from bestroute.learning.calibration.certificate import Certificate
 from bestroute.learning.calibration.certify import certify
+from bestroute.learning.calibration.sequence import sequence
+from bestroute.learning.evaluation.methods import Bench
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.selection_rule import selection_of
-from bestroute.target import Target
+from bestroute.target import Target, thresholded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +35,8 @@ def recalibrate(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[CalibrationTable, Certificate | None]:
     """Calibrate a saved router on the calibration split, and write what was found into it.
+
+    The thresholds are those of the saved policy; where it has none, of the paper's rule.
 
     Args:
         directory: The saved router.
@@ -54,19 +58,32 @@ def recalibrate(
     engine = BestRoute.from_pretrained(directory)
     if engine.router is None:
         raise RouterNotTrained(f"{directory} holds no router to calibrate")
+    selection = selection_of(engine.reward)
     held_out = Outcomes.from_samples(
         samples,
         engine.pool,
         progress=progress and (lambda done, total: progress("labels", done, total)),
-        **selection_of(engine.reward),
+        **selection,
     ).select("calibration")
-    prediction = engine.router.predict(held_out.queries)
-    estimated = held_out.estimated_costs(engine.cost_model, prediction)
+    family = thresholded(engine.policy)
+    bench = Bench(
+        held_out,
+        engine.cost_model,
+        table=samples,
+        pool=engine.pool,
+        selection=selection,
+        seed=seed,
+    )
+    curve = sequence(
+        family,
+        engine.router,
+        bench,
+        progress=progress and (lambda done, total: progress("replay", done, total)),
+    )
     drops = (*DROPS, *(() if target.max_drop is None else (target.max_drop,)))
     table = calibrate(
-        prediction.match,
-        estimated,
-        held_out,
+        curve,
+        policy=family.family,
         max_drops=drops,
         confidences=(*CONFIDENCES, target.confidence),
         score_range=score_range,
@@ -75,9 +92,7 @@ def recalibrate(
     certificate = None
     if target.max_drop is not None:
         certificate = certify(
-            prediction.match,
-            estimated,
-            held_out,
+            curve,
             max_drop=target.max_drop,
             confidence=target.confidence,
             score_range=score_range,
@@ -85,6 +100,6 @@ def recalibrate(
         )
     policy = engine.policy
     if target.given and (certificate is None or certificate.threshold is not None):
-        policy = target.policy(table)
+        policy = target.policy(table, family)
     artifact.update(directory, calibration=table, policy=policy)
     return table, certificate

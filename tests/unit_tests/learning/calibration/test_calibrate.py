@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.calibration.calibrate import calibrate, pick_threshold
 from bestroute.learning.calibration.certify import certify
+from bestroute.learning.calibration.sequence import one_shot
 from bestroute.learning.evaluation.curves import ANY_WORD, sweep
 from tests.populations import easy_and_hard
 
@@ -98,25 +99,28 @@ def test_a_reference_of_no_quality_has_no_relative_drop(make_outcomes) -> None:
 
 def test_every_row_of_the_table_is_a_certificate() -> None:
     data = easy_and_hard().draw(800, np.random.default_rng(0))
-    table = calibrate(*data, max_drops=(0.001, 0.02, 0.05), confidences=(0.95, 0.8), seed=3)
+    table = calibrate(
+        one_shot(*data), max_drops=(0.001, 0.02, 0.05), confidences=(0.95, 0.8), seed=3
+    )
     rows = {(row.max_drop, row.confidence): row for row in table.promises}
     for drop in (0.001, 0.02, 0.05):
         for level in (0.95, 0.8):
-            alone = certify(*data, max_drop=drop, confidence=level, seed=3)
+            alone = certify(one_shot(*data), max_drop=drop, confidence=level, seed=3)
             assert (alone.threshold is None) == ((drop, level) not in rows)
             if alone.threshold is not None:
                 row = rows[drop, level]
                 assert (row.threshold, row.cost_per_1k) == (alone.threshold, alone.cost_per_1k)
     assert rows and (0.001, 0.95) not in rows
     limits = {limit.confidence: limit.max_drop for limit in table.limits}
-    assert limits[0.95] == certify(*data, max_drop=0.001, seed=3).smallest_drop
+    assert limits[0.95] == certify(one_shot(*data), max_drop=0.001, seed=3).smallest_drop
     assert limits[0.8] < limits[0.95]
-    assert (table.n_queries, table.score_range) == (800, (0, 1))
+    assert (table.n_queries, table.score_range, table.policy) == (800, (0, 1), "one-shot")
+    assert calibrate(one_shot(*data), policy="adaptive").policy == "adaptive"
 
 
 def test_a_budget_is_what_its_threshold_cost() -> None:
     match, estimated, outcomes = easy_and_hard().draw(300, np.random.default_rng(0))
-    table = calibrate(match, estimated, outcomes)
+    table = calibrate(one_shot(match, estimated, outcomes))
     costs = [row.cost_per_1k for row in table.budgets]
     assert len(set(costs)) == len(costs) > 20
     assert costs[0] == pytest.approx(1.0) == max(costs)
@@ -130,11 +134,11 @@ def test_a_budget_is_what_its_threshold_cost() -> None:
 def test_no_budget_is_dearer_than_the_reference(make_outcomes) -> None:
     # said to be cheap, and is not
     outcomes = make_outcomes([[9.0, 4]] * 30, [[1, 1]] * 30)
-    table = calibrate(np.full((30, 2), 0.5), np.tile([1.0, 4], (30, 1)), outcomes)
+    table = calibrate(one_shot(np.full((30, 2), 0.5), np.tile([1.0, 4], (30, 1)), outcomes))
     assert [row.cost_per_1k for row in table.budgets] == [4000]
 
 
 @pytest.mark.parametrize("wrong", [{"max_drops": (0.1, 2)}, {"confidences": (0.95, 1)}])
 def test_rows_out_of_range(make_outcomes, wrong: dict) -> None:
     with pytest.raises(ConfigError, match="expected a"):
-        calibrate(*noisy(make_outcomes, 0), **wrong)
+        calibrate(one_shot(*noisy(make_outcomes, 0)), **wrong)
