@@ -15,21 +15,16 @@ import numpy as np
 
 from bestroute.cost import CostModel
 from bestroute.errors import DataError
-from bestroute.learning.beliefs.episodes import look
 from bestroute.learning.bestofn import Floats, Indices
+from bestroute.learning.evaluation.recording import Recording
 from bestroute.learning.outcomes import Outcomes
-from bestroute.learning.sample_sets import Extract, SampleSet, SampleSets
+from bestroute.learning.sample_sets import Extract, SampleSets
 from bestroute.policy import Accept, Draw, Policy, State
-from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm, ModelPool
 from bestroute.rewards.answers import extract_answer
-from bestroute.samples import Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SECONDS_PER_TOKEN = 0.02
-"""What a completion token is taken to last where no latency was recorded."""
 
 Orders = Mapping[str, Indices]
 """The order in which the samples of each model come."""
@@ -100,11 +95,11 @@ class Replay:
         self._rates = {arm: prices.rates(arm) for arm in pool.arms}
         needed = {member.name: member.max_samples for member in pool.models}
         sets = SampleSets(table, needed, agreement=agreement, proxy=proxy, evidence=extract_answer)
-        recorded: dict[str, dict[str, _Recorded]] = {}
+        recorded: dict[str, dict[str, Recording]] = {}
         for rows, models in sets:
             for place, row in enumerate(rows):
                 recorded[sets.queries[row].query_id] = {
-                    model: _Recorded(model, each, place) for model, each in models.items()
+                    model: Recording(model, each, place) for model, each in models.items()
                 }
         absent = [each for each in outcomes.query_ids if each not in recorded]
         if absent:
@@ -122,6 +117,7 @@ class Replay:
         match: Floats | None = None,
         permutations: int = 100,
         seed: int = 0,
+        orders: Sequence[Sequence[Orders]] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Replayed:
         """Ask the policy, draw, look, ask again, until it accepts; for every query and order.
@@ -135,6 +131,7 @@ class Replay:
             permutations: Random orders of the samples of each query, at least 2; one is all
                 there is where no model has several samples.
             seed: Of the orders: equal seeds give every policy the same ones.
+            orders: Instead of random ones, those of every query: samples by their places.
             progress: Called with the number of queries done and of all queries.
         """
         arms, played = self._outcomes.arms, []
@@ -150,14 +147,14 @@ class Replay:
                 query=self._outcomes.queries[row],
             )
             first = policy.next(state())
-            for order in self._orders(row, permutations, seed):
+            for order in orders[row] if orders else self._orders(row, permutations, seed):
                 played.append(self._run(policy, first, state(), recorded, order))
             if progress is not None:
                 progress(row + 1, len(self._recorded))
         figures = np.array(played).reshape(len(self._recorded), -1, 6)
         cost, quality, waves, tokens = figures[:, :, :4].mean(axis=1).T
-        orders = figures.shape[1]
-        varied = figures[:, :, 1].var(axis=1, ddof=1).sum() / orders if orders > 1 else 0.0
+        count = figures.shape[1]
+        varied = figures[:, :, 1].var(axis=1, ddof=1).sum() / count if count > 1 else 0.0
         return Replayed(
             cost=cost,
             quality=quality,
@@ -175,14 +172,20 @@ class Replay:
         What a clairvoyant chooses from: it knows what will be drawn, and the same selector picks.
         No policy that draws in these orders is better at equal cost.
         """
-        found = [
-            [
-                [self._alone(arm, recorded[arm.model], order) for arm in self._columns]
-                for order in self._orders(row, permutations, seed)
-            ]
-            for row, recorded in enumerate(self._recorded)
-        ]
-        cost, quality = np.moveaxis(np.array(found), -1, 0)
+        count = permutations if self._several else 1
+        cost = np.empty((len(self._recorded), count, len(self._columns)))
+        quality = np.empty_like(cost)
+        for row, recorded in enumerate(self._recorded):
+            shuffled = self._orders(row, permutations, seed)
+            drawn = {m: np.array([order[m] for order in shuffled]) for m in recorded}
+            winners = {m: each.winners(drawn[m]) for m, each in recorded.items()}
+            tokens = {m: each.tokens[drawn[m]].cumsum(axis=1) for m, each in recorded.items()}
+            for arm, column in self._columns.items():
+                each, sampled = recorded[arm.model], tokens[arm.model][:, arm.n - 1]
+                cost[row, :, column] = self._cost(arm, each, sampled)
+                if arm.n > 1:
+                    cost[row, :, column] += self._to_score(arm.n, each, sampled)
+                quality[row, :, column] = each.oracle[winners[arm.model][:, arm.n - 1]]
         return cost, quality
 
     def _orders(self, row: int, permutations: int, seed: int) -> list[Orders]:
@@ -192,23 +195,21 @@ class Replay:
             for _ in range(permutations if self._several else 1)
         ]
 
-    def _alone(self, arm: Arm, recorded: _Recorded, order: Orders) -> tuple[float, float]:
-        drawn = order[arm.model][: arm.n]
-        winner = recorded.look(drawn)[1]
-        scored = self._reward_price * recorded.read(drawn) if arm.n > 1 else 0.0
-        return self._cost(arm, recorded, drawn) + scored, float(recorded.oracle[drawn[winner]])
-
-    def _cost(self, arm: Arm, recorded: _Recorded, drawn: Indices) -> float:
+    def _cost(self, arm: Arm, recording: Recording, tokens: Floats) -> Floats:
+        """$ of an arm whose samples have so many completion tokens together."""
         per_prompt_token, per_output_token = self._rates[arm]
-        output = per_output_token / arm.n * recorded.tokens[drawn].sum()
-        return float(per_prompt_token * recorded.prompt_tokens + output)
+        return per_prompt_token * recording.prompt_tokens + per_output_token / arm.n * tokens
+
+    def _to_score(self, n: int, recording: Recording, tokens: Floats) -> Floats:
+        """$ of a reward model that reads so many samples, and the prompt with each."""
+        return self._reward_price * (n * recording.prompt_tokens + tokens)
 
     def _run(
         self,
         policy: Policy,
         move: Sequence[Draw] | Accept,
         state: State,
-        recorded: Mapping[str, _Recorded],
+        recorded: Mapping[str, Recording],
         order: Orders,
     ) -> tuple[float, ...]:
         """$, oracle score, waves, tokens, seconds, and the column of the arm that answered."""
@@ -230,7 +231,8 @@ class Replay:
             self._abandon(recorded[model], model, order[model], start, state)
         for model, seen in drawn.items():
             if len(seen) > 1 or getattr(policy, "reads_scores", False):
-                state.spent += self._reward_price * recorded[model].read(seen)
+                tokens = recorded[model].tokens[seen].sum()
+                state.spent += float(self._to_score(len(seen), recorded[model], tokens))
         model = move.model or next(iter(drawn))
         seen = drawn[model]
         winner = recorded[model].look(seen)[1]
@@ -244,17 +246,18 @@ class Replay:
         )
 
     def _abandon(
-        self, recorded: _Recorded, model: str, order: Indices, start: float, state: State
+        self, recorded: Recording, model: str, order: Indices, start: float, state: State
     ) -> None:
         """Pay for a sample drawn ahead in vain: for its prompt alone, unless it has come."""
         came = start + recorded.seconds[order[0]] <= state.elapsed
-        state.spent += self._cost(Arm(model, 1), recorded, order[:1] if came else order[:0])
+        tokens = recorded.tokens[order[:1]].sum() * came
+        state.spent += float(self._cost(Arm(model, 1), recorded, tokens))
 
     def _draw(
         self,
         draw: Draw,
         state: State,
-        recorded: _Recorded,
+        recorded: Recording,
         order: Indices,
         drawn: dict[str, Indices],
     ) -> float:
@@ -263,37 +266,9 @@ class Replay:
         new = order[seen : seen + draw.n]
         if len(new) < draw.n:
             raise DataError(f"{seen + draw.n} samples of {model} drawn, {len(order)} recorded")
-        state.spent += self._cost(Arm(model, draw.n), recorded, new)
+        tokens = recorded.tokens[new].sum()
+        state.spent += float(self._cost(Arm(model, draw.n), recorded, tokens))
         drawn[model] = order[: seen + draw.n]
         state.samples.setdefault(model, []).extend(recorded.stand_ins[i] for i in new)
         state.evidence[model] = recorded.look(drawn[model])[0]
         return float(recorded.seconds[new].max())
-
-
-class _Recorded:
-    """The N samples of one model on one query."""
-
-    def __init__(self, model: str, samples: SampleSet, place: int) -> None:
-        self._samples, self._place = samples, place
-        self._seen: dict[bytes, tuple[Evidence, int]] = {}
-        self.oracle, self.tokens = samples.oracle[place], samples.completion_tokens[place]
-        self.prompt_tokens = float(samples.prompt_tokens[place])
-        self.timed = samples.latency is not None
-        self.seconds = self.tokens * SECONDS_PER_TOKEN
-        if samples.latency is not None:
-            self.seconds = samples.latency[place]
-        self.stand_ins = [
-            Sample(model=model, message={"role": "assistant"}, completion_tokens=int(count))
-            for count in self.tokens
-        ]
-
-    def read(self, drawn: Indices) -> float:
-        """Tokens that a reward model reads to score a draw."""
-        return float(len(drawn) * self.prompt_tokens + self.tokens[drawn].sum())
-
-    def look(self, drawn: Indices) -> tuple[Evidence, int]:
-        """What a draw shows, and the place of the selected in it; looked at once."""
-        key = drawn.tobytes()
-        if key not in self._seen:
-            self._seen[key] = look(self._samples, self._place, drawn)
-        return self._seen[key]
