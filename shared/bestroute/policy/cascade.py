@@ -84,4 +84,6 @@ class Cascade:
             for model, seen in state.evidence.items()
             if model != state.reference.model and seen.n > 1
         )
-        return f"uncalibrated cascade: {seen or 'no samples to compare'}; "
+        if not seen and state.failed:
+            seen = f"{', '.join(sorted(state.failed))} failed"
+        return f"uncalibrated cascade: {seen or 'no two samples to compare'}; "
