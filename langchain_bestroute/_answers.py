@@ -15,6 +15,9 @@ from bestroute.sampling import Delta
 from langchain_bestroute._messages import additional, from_openai
 
 PROVIDER = "bestroute"
+_NO_FORMAT = "litellm"
+"""Of no format that LangChain knows. Not `PROVIDER`: LangChain's middleware takes a message whose
+provider is the model's own for one call's usage, and ours is that of all samples."""
 _OTHER_FORMATS = ("anthropic", "bedrock", "bedrock_converse")
 
 
@@ -78,7 +81,7 @@ def metadata(response: RoutedResponse, pool: ModelPool) -> dict[str, Any]:
     return {
         **({"logprobs": logprobs} if logprobs else {}),
         "model_name": member.model,
-        "model_provider": PROVIDER if _misread(provider, response.message) else provider,
+        "model_provider": _NO_FORMAT if _misread(provider, response.message) else provider,
         "finish_reason": response.winner.finish_reason,
         "bestroute": {**response.summary(), "provider": provider},
     }

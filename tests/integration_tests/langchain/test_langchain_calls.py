@@ -423,3 +423,14 @@ async def test_log_probabilities_where_they_are_asked_for(
         ("is", -0.7),
         ("42", -0.7),
     ]
+
+
+def test_usage_of_all_samples_is_not_taken_for_the_size_of_the_context(
+    one_model: Any, chat_server: ChatServer
+) -> None:
+    """LangChain's summarization trusts a total only if the provider is the model's own."""
+    chat_server.reply = Reply([{"content": "42", "reasoning_content": "6 * 7"}])
+    llm = ChatBestRoute(pool=one_model)
+    message = llm.invoke(ASK)
+    assert message.response_metadata["model_provider"] != llm._get_ls_params()["ls_provider"]
+    assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
