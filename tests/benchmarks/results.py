@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -30,6 +29,8 @@ from bestroute.learning.evaluation.report import (
 from bestroute.learning.fit import ENSEMBLE, fit, train
 from bestroute.learning.training.probabilities import reliability
 from bestroute.rewards.answers import extract_answer
+from tests.benchmarks.adaptive import belief_of
+from tests.benchmarks.pages import write
 from tests.benchmarks.recorded import SETS, Recorded, load
 
 PAGE = Path("docs/results.md")
@@ -41,6 +42,7 @@ _OURS = (
     "best-route, utility",
     "ensemble with knn",
     "ensemble with knn, utility",
+    "best-route, adaptive",
 )
 
 
@@ -61,7 +63,12 @@ def section(name: str) -> tuple[str, Comparison]:
         pool=recorded.pool,
         selection=SELECTION,
     )
-    comparison = compare(test, _curves(recorded, bench, fitted.engine.router))
+    several = any(arm.n > 1 for arm in test.arms)
+    comparison = compare(
+        test,
+        _curves(recorded, bench, fitted.engine.router),
+        clairvoyant=bench.clairvoyant() if several else None,
+    )
     sizes = {split: fitted.outcomes.splits.count(split) for split in ("train", "calibration")}
     tables = [
         f"## {name}",
@@ -114,6 +121,7 @@ def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
     ensemble = train(recorded.table, recorded.pool, router=ENSEMBLE)[0].router
     ours = (bench.router(router), bench.utility(router))
     ours += (bench.router(ensemble), bench.utility(ensemble))
+    ours += (bench.adaptive(router, belief_of(bench)),)
     curves = dict(zip(_OURS, ours, strict=True))
     several = any(arm.n > 1 for arm in bench.test.arms)
     for name in BASELINES:
@@ -151,17 +159,6 @@ def _calibration_error(recorded: Recorded) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, text: str) -> None:
-    """Put a section into the page, between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in page:
-        raise SystemExit(f"{PAGE} has no place for {name}: {start} {end}")
-    body = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-    page = body.sub(lambda _: f"{start}\n{text}\n{end}", page)
-    PAGE.write_text(page, encoding="utf-8")
-
-
 def main() -> None:
     """Run the data sets asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,11 +171,11 @@ def main() -> None:
         text, found[name] = section(name)
         sys.stdout.write(text + "\n\n")
         if asked.write:
-            write(name, text)
+            write(name, text, PAGE)
     if whole:
         sys.stdout.write(summary(found) + "\n")
         if asked.write:
-            write("summary", summary(found))
+            write("summary", summary(found), PAGE)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bestroute.learning.evaluation.assess import assess
 from bestroute.learning.evaluation.methods import BASELINES, known_baselines
 from bestroute.learning.evaluation.report import (
     assessment_markdown,
+    effort_text,
     tasks_markdown,
     transfer_markdown,
     write_report,
@@ -76,6 +77,8 @@ def evaluate(
             progress=report,
         )
     console.print(evaluation_table(found.evaluation, title="On the test split"))
+    if found.evaluation.effort is not None:
+        console.print(effort_text(found.evaluation.effort), highlight=False)
     console.print(comparison_table(found.comparison))
     if found.tasks:
         console.print(tasks_markdown(found.tasks), highlight=False)

@@ -91,7 +91,8 @@ def assess(
         table: Scored samples table; baselines that are learnt train on its train split.
         outcomes: Those of the table, where they are at hand.
         baselines: Names of `methods.BASELINES`; those that have too little to learn from are
-            left out, and the assessment says why.
+            left out, and the assessment says why. The cascade is there whenever the engine's
+            policy looks at samples.
         transfer: Train a multi-head router on all but one task, test on that one.
         reward_price: $ per 1M tokens that the reward model reads, charged to best-of-n.
         resamples: Bootstrap resamples.
@@ -126,7 +127,8 @@ def assess(
     )
     prediction = engine.router.predict(test.queries)
     setting = _Setting.of(engine, bench, prediction, report)
-    names = known_baselines(baselines)
+    looks = ("cascade",) if getattr(engine.policy, "looks", True) else ()
+    names = tuple(dict.fromkeys((*known_baselines(baselines), *looks)))
     curves, left_out = _curves(bench, engine, prediction, names, report)
     several = any(member.max_samples > 1 for member in engine.pool.models)
     headed = [i for i in range(len(test.arms)) if i != test.reference_index]

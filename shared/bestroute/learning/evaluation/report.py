@@ -21,7 +21,7 @@ from bestroute.learning.evaluation.compare import (
 from bestroute.learning.evaluation.evaluate import Effort, Evaluation
 from bestroute.learning.evaluation.intervals import Interval
 from bestroute.learning.evaluation.plots import draw_curve, draw_reliability
-from bestroute.learning.evaluation.replay import SECONDS_PER_TOKEN
+from bestroute.learning.evaluation.recording import SECONDS_PER_TOKEN
 from bestroute.learning.outcomes import Outcomes
 
 

@@ -134,6 +134,7 @@ def test_a_policy_that_looks_is_replayed_at_its_setting(table, trained) -> None:
     assert 1 < effort.waves < 2
     assert effort.tokens == pytest.approx(15 + 5 * (effort.waves - 1))
     assert effort.seconds_p50 in (pytest.approx(0.1), pytest.approx(0.2))
+    assert found.comparison.method("cascade-3")
     assert set(found.evaluation.arm_shares) == {"s:3", "b:1"}
     assert found.evaluation.arm_shares["b:1"] == pytest.approx(effort.waves - 1)
     of_tasks = [each.effort.waves for each in found.tasks.values() if each.effort]

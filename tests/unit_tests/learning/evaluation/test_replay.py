@@ -11,9 +11,10 @@ import pytest
 from bestroute import Cascade, ModelPool, OneShot
 from bestroute.cost import CostModel
 from bestroute.errors import DataError
-from bestroute.learning.evaluation.replay import SECONDS_PER_TOKEN, Replay, Replayed
+from bestroute.learning.evaluation.recording import SECONDS_PER_TOKEN
+from bestroute.learning.evaluation.replay import Replay, Replayed
 from bestroute.learning.outcomes import Outcomes
-from bestroute.policy import Accept, Draw, Policy, State
+from bestroute.policy import Accept, Draw, State
 from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm
 
@@ -186,16 +187,14 @@ def test_equal_seeds_give_every_policy_the_same_orders() -> None:
     outcomes = Outcomes.from_samples(samples, POOL, agreement=str)
     estimated = outcomes.estimated_costs(CostModel(POOL))
     replay = Replay(samples, POOL, outcomes, agreement=str)
-    costs, qualities = replay.arms(permutations=20, seed=3)
-    for n in (1, 3):
-        found = play_with(replay, Plan([(Draw(model="s", n=n),)]), estimated)
-        column = outcomes.arms.index(Arm("s", n))
-        assert found.quality == pytest.approx(qualities[:, :, column].mean(axis=1))
-        assert found.cost == pytest.approx(costs[:, :, column].mean(axis=1))
-
-
-def play_with(replay: Replay, policy: Policy, estimated) -> Replayed:
-    return replay.play(policy, estimated, permutations=20, seed=3)
+    all_at_once, in_turn = (
+        replay.play(Plan(moves), estimated, permutations=20, seed=3)
+        for moves in ([(Draw(model="s", n=4),)], [(ONE,), (THREE,)])
+    )
+    assert all_at_once.quality == pytest.approx(in_turn.quality)
+    assert all_at_once.tokens == pytest.approx(in_turn.tokens)
+    other = replay.play(Plan([(Draw(model="s", n=4),)]), estimated, permutations=20, seed=4)
+    assert other.tokens.tolist() != in_turn.tokens.tolist()
 
 
 def test_where_scores_select_answers_are_evidence_too() -> None:
@@ -222,3 +221,17 @@ def test_a_query_without_samples_is_named() -> None:
     outcomes = Outcomes.from_samples(random_table(3), POOL, agreement=str)
     with pytest.raises(DataError, match="q2"):
         Replay(random_table(2), POOL, outcomes, agreement=str)
+
+
+@pytest.mark.parametrize("selection", [{"agreement": str}, {"proxy": "proxy_score"}])
+def test_the_clairvoyant_sees_what_a_draw_of_every_size_would_select(selection) -> None:
+    samples = random_table(30)
+    outcomes = Outcomes.from_samples(samples, POOL, **selection)
+    estimated = outcomes.estimated_costs(CostModel(POOL))
+    replay = Replay(samples, POOL, outcomes, reward_price=1e-6, **selection)
+    costs, qualities = replay.arms(permutations=10, seed=1)
+    for column, arm in enumerate(outcomes.arms):
+        plan = Plan([(Draw(model=arm.model, n=arm.n),)])
+        found = replay.play(plan, estimated, permutations=10, seed=1)
+        assert found.quality == pytest.approx(qualities[:, :, column].mean(axis=1))
+        assert found.cost == pytest.approx(costs[:, :, column].mean(axis=1))

@@ -1,0 +1,160 @@
+"""What the adaptive policy's parts are worth: ablations on the train split alone.
+
+Run by `python -m tests.benchmarks.adaptive NAME --train-only`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bestroute.cost import CostModel
+from bestroute.learning.beliefs.episodes import Episodes, replay
+from bestroute.learning.beliefs.train import held_out_match, train_belief
+from bestroute.learning.bestofn import Floats
+from bestroute.learning.evaluation.compare import compare
+from bestroute.learning.evaluation.curves import Curve, sweep
+from bestroute.learning.evaluation.methods import Bench
+from bestroute.learning.evaluation.report import comparison_markdown
+from bestroute.learning.outcomes import Outcomes
+from bestroute.learning.training.folds import held_out_folds
+from bestroute.policy.belief import FEATURES, Belief
+from bestroute.policy.threshold import ALWAYS_REFERENCE
+from bestroute.rewards.answers import extract_answer
+from bestroute.routers import Prediction, Router, StaticEncoder
+from tests.benchmarks.recorded import Recorded, load
+from tests.benchmarks.variants import Train, multi_head
+
+SELECTION: dict[str, Any] = {"agreement": extract_answer}
+AGREEMENT = ("prior", "agreement", "runner_up", "distinct", "length")
+"""Features that there are where samples are kept by agreement."""
+
+_SIZES = (50, 100, 300, 1000)
+_ORDERS = 20
+_ONE_SHOT = np.append(np.linspace(0, 1, 201), ALWAYS_REFERENCE)
+
+
+class Constant:
+    """A prior that reads no query: the mean of every arm."""
+
+    def __init__(self, seen: Outcomes) -> None:
+        self.arms, self._mean = seen.arms, seen.match.mean(axis=0)
+
+    def predict(self, queries: Sequence[str]) -> Prediction:
+        """The same for all."""
+        return Prediction(self.arms, np.tile(self._mean, (len(queries), 1)), None)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What was learnt without some queries of the train split, and those queries."""
+
+    out: NDArray[np.bool_]
+    bench: Bench
+    router: Router
+    episodes: dict[str, Episodes]
+
+    @classmethod
+    def of(
+        cls,
+        recorded: Recorded,
+        outcomes: Outcomes,
+        out: NDArray[np.bool_],
+        trainer: Train,
+        size: int | None = None,
+    ) -> Fold:
+        """Train on the others, or on so many of them."""
+        others = np.flatnonzero(~out)
+        if size is not None:
+            others = np.sort(np.random.default_rng(0).permutation(others)[:size])
+        seen = outcomes.take(others)
+        bench = Bench(
+            test=outcomes.take(np.flatnonzero(out)),
+            cost_model=CostModel(recorded.pool, seen.token_stats("train")),
+            train=seen,
+            table=recorded.table,
+            pool=recorded.pool,
+            selection=SELECTION,
+        )
+        prior = held_out_match(seen, trainer)
+        episodes = replay(recorded.table, recorded.pool, seen, prior, selection=SELECTION)
+        return cls(out, bench, trainer(seen), episodes)
+
+    def adaptive(self, use: Sequence[str]) -> Curve:
+        """Of the queries left out, reading these features only."""
+        models = {name: train_belief(each, use=use) for name, each in self.episodes.items()}
+        seen = self.bench.train
+        belief = Belief(models, float(seen.cost[:, seen.reference_index].mean()))
+        return self.bench.adaptive(self.router, belief, permutations=_ORDERS)
+
+    def one_shot(self) -> Curve:
+        """At thresholds that all folds share."""
+        prediction = self.router.predict(self.bench.test.queries)
+        costs = self.bench.test.estimated_costs(self.bench.cost_model, prediction)
+        return sweep(prediction.match, costs, self.bench.test, _ONE_SHOT)
+
+
+def ablations(name: str) -> str:
+    """Without each feature, without a prior, from fewer queries: on train queries left out."""
+    recorded = load(name)
+    outcomes = Outcomes.from_samples(recorded.table, recorded.pool, **SELECTION).select("train")
+    masks = held_out_folds(len(outcomes))
+    trainer = multi_head(StaticEncoder())
+    folds = [Fold.of(recorded, outcomes, out, trainer) for out in masks]
+    curves = {"one-shot": _one_shot(folds), "adaptive": _adaptive(folds)}
+    for feature in AGREEMENT:
+        use = [each for each in FEATURES if each != feature]
+        curves[f"without {feature}"] = _adaptive(folds, use)
+    curves["prior only: samples not looked at"] = _adaptive(folds, ("prior",))
+    curves["constant prior: query not read"] = _adaptive(
+        [Fold.of(recorded, outcomes, out, Constant) for out in masks]
+    )
+    fewest = min(int((~out).sum()) for out in masks)
+    for size in [size for size in _SIZES if size < fewest]:
+        few = [Fold.of(recorded, outcomes, out, trainer, size) for out in masks]
+        curves[f"from {size} queries"] = _adaptive(few)
+        curves[f"one-shot from {size} queries"] = _one_shot(few)
+    return "\n\n".join(
+        [
+            f"### {name}: {len(outcomes)} train queries, five folds ({fewest} to learn from)",
+            f"```bash\npython -m tests.benchmarks.adaptive {name} --train-only\n```",
+            comparison_markdown(compare(outcomes, curves)),
+        ]
+    )
+
+
+def _adaptive(folds: Sequence[Fold], use: Sequence[str] = FEATURES) -> Curve:
+    return _joined(folds, [fold.adaptive(use) for fold in folds])
+
+
+def _one_shot(folds: Sequence[Fold]) -> Curve:
+    return _joined(folds, [fold.one_shot() for fold in folds])
+
+
+def _joined(folds: Sequence[Fold], parts: Sequence[Curve]) -> Curve:
+    """One curve of all queries, each from the fold that it was left out of."""
+
+    thresholds = parts[0].thresholds
+
+    def join(arrays: Iterable[Floats | None]) -> Floats:
+        whole = np.empty((len(thresholds), len(folds[0].out)))
+        for fold, part in zip(folds, arrays, strict=True):
+            whole[:, fold.out] = part
+        return whole
+
+    errors = [part.error for part in parts if part.error is not None]
+    return Curve(
+        thresholds,
+        join(part.costs for part in parts),
+        join(part.qualities for part in parts),
+        np.sqrt(np.mean(np.square(errors), axis=0) / len(errors)) if errors else None,
+        waves=join(part.waves for part in parts),
+        tokens=join(part.tokens for part in parts),
+    )
