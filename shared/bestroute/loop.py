@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from bestroute import catalog
 from bestroute._routed import drawn_so_far
 from bestroute._tasks import together
 from bestroute.errors import BestRouteError, SamplingError
@@ -16,9 +18,11 @@ from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
-from bestroute.samples import Call, Sample, total_cost
+from bestroute.samples import Call, Sample, causes, total_cost
 from bestroute.sampling import Delta, Drawn, Sampler
 from bestroute.selection import Selection, Selector, evidence_of
+
+_log = logging.getLogger(__name__)
 
 
 class Loop:
@@ -280,7 +284,8 @@ class Loop:
         self._failures += brought.failures
         state.pay(total_cost(self._calls) or 0.0)
         if len(brought.samples) < draw.n:
-            self._degraded.append(f"{len(brought.samples)} of {draw.n} samples of {model} came")
+            self._degraded.append(_shortage(draw, brought))
+            _log.warning("%s", self._degraded[-1])
         if not brought.samples:
             state.failed.add(model)
             return drew
@@ -297,20 +302,37 @@ class Loop:
         return (of_reference or self._samples)[-1]
 
     def _error(self, what: str) -> SamplingError:
-        causes = "; ".join(f"{call.model}: {call.error}" for call in self._calls if call.error)
-        return SamplingError(f"{what} ({causes})", causes=self._failures, calls=self._calls)
+        why = causes(self._calls)
+        return SamplingError(f"{what} ({why})", causes=self._failures, calls=self._calls)
 
     def _response(self, winner: Sample) -> RoutedResponse:
-        cost = self.state.costs.get(self.state.reference)
         return RoutedResponse(
             winner=winner,
             samples=tuple(self._samples),
             decision=self.decision,
             steps=tuple(self._steps),
             calls=tuple(self._calls),
-            estimated_reference_cost=cost if cost == cost else None,  # NaN: no price known
+            estimated_reference_cost=self._reference_cost(winner),
             degraded=tuple(self._degraded),
         )
+
+    def _reference_cost(self, winner: Sample) -> float | None:
+        """$ of asking the reference once: what it cost, or would for an answer of this length."""
+        reference = self._pool.reference
+        for sample in self._samples:
+            if sample.model == reference.name:
+                return sample.cost
+        price = catalog.price(reference)
+        prompts = [call.usage.prompt_tokens for call in self._calls if call.received]
+        if price is None or not prompts:
+            return None
+        return price.cost(prompts[0], winner.completion_tokens)
+
+
+def _shortage(draw: Draw, brought: Drawn) -> str:
+    came = f"{len(brought.samples)} of {draw.n} samples of {draw.model} came"
+    why = causes(brought.calls)
+    return f"{came} ({why})" if why else came
 
 
 def _whole(winner: Sample) -> Delta:

@@ -19,7 +19,8 @@ class RoutedResponse(BaseModel):
         decision: Which arm was chosen, and why.
         steps: What the policy did after the decision, in words.
         calls: Every call to a provider, failed ones and a judge's too.
-        estimated_reference_cost: Estimated $ of asking the reference once.
+        estimated_reference_cost: $ of asking the reference once: what its answer cost, or would
+            have cost at the length of the answer given.
         degraded: What did not go as decided (failed draws, fewer samples, a silent reward
             model), in words; empty when all went well.
     """

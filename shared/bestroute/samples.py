@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -116,3 +117,12 @@ def total_cost(calls: Iterable[Call]) -> float | None:
     billed = [call for call in calls if call.cost is not None or call.usage.total_tokens]
     known = [call.cost for call in billed if call.cost is not None]
     return sum(known) if len(known) == len(billed) else None
+
+
+def causes(calls: Iterable[Call]) -> str:
+    """Why calls failed, in words: each reason once, model by model."""
+    failed = Counter((call.model, call.error) for call in calls if call.error)
+    told: dict[str, list[str]] = {}
+    for (model, error), times in failed.items():
+        told.setdefault(model, []).append(f"{error} ({times} times)" if times > 1 else str(error))
+    return "; ".join(f"{model}: {', '.join(errors)}" for model, errors in told.items())
