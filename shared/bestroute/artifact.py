@@ -337,7 +337,7 @@ def model_card(config: Config, body: str | None) -> str:
             f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
             f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
         )
-    known = {k: v for k, v in config.policy.items() if v is not None and k != _BELIEF}
+    known = {k: v for k, v in config.policy.items() if v not in (None, {}) and k != _BELIEF}
     policy = ", ".join(f"{name} {value}" for name, value in known.items())
     lines += ["", f"Policy: {policy}.", ""]
     lines += ["```python", "from bestroute import BestRoute", ""]
