@@ -24,7 +24,7 @@ from bestroute.plan import Plan, check_router, plan
 from bestroute.policy import Adaptive, Cascade, Decision, Policy
 from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
-from bestroute.pool import ModelPool
+from bestroute.pool import ModelPool, PoolLike
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
@@ -46,7 +46,7 @@ class BestRoute:
     is uncalibrated.
 
     Args:
-        pool: The model pool.
+        pool: The model pool, plain data of one, or a YAML file.
         router: Predicts match probabilities; see `from_pretrained`.
         policy: Decides; by default `OneShot(threshold)` with a router, else `Cascade()`.
         threshold: Smallest match probability that qualifies an arm, in [0, 1]. Lower is cheaper.
@@ -83,7 +83,7 @@ class BestRoute:
 
     def __init__(
         self,
-        pool: ModelPool,
+        pool: PoolLike,
         *,
         router: Router | None = None,
         policy: Policy | None = None,
@@ -98,10 +98,10 @@ class BestRoute:
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
         calibration: CalibrationTable | None = None,
     ) -> None:
-        self.pool = pool
+        self.pool = ModelPool.read(pool)
         self.router = router
         self.reward = reward or SelfConsistency()
-        self.cost_model = cost_model or CostModel(pool)
+        self.cost_model = cost_model or CostModel(self.pool)
         self.sampler = sampler or Sampler()
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
@@ -148,7 +148,7 @@ class BestRoute:
         cls,
         name_or_path: str | Path,
         *,
-        pool: ModelPool | None = None,
+        pool: PoolLike | None = None,
         revision: str | None = None,
         **options: Any,
     ) -> BestRoute:
@@ -166,7 +166,9 @@ class BestRoute:
             ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
             PoolMismatchError: It was made for another pool.
         """
-        parts = artifact.load(name_or_path, pool=pool, revision=revision)
+        parts = artifact.load(
+            name_or_path, pool=None if pool is None else ModelPool.read(pool), revision=revision
+        )
         if any(options.get(name) is not None for name in KNOBS):
             parts["policy"] = thresholded(parts["policy"])
         if "reward" not in parts and options.get("reward") is None:
