@@ -41,6 +41,11 @@ _ORDERS = 20
 _ONE_SHOT = np.append(np.linspace(0, 1, 201), ALWAYS_REFERENCE)
 
 
+def orders_of(outcomes: Outcomes) -> int:
+    """Orders to learn from: one is all there is where no model has several samples."""
+    return 40 if any(arm.n > 1 for arm in outcomes.arms) else 1
+
+
 class Constant:
     """A prior that reads no query: the mean of every arm."""
 
@@ -84,7 +89,14 @@ class Fold:
             selection=SELECTION,
         )
         prior = held_out_match(seen, trainer)
-        episodes = replay(recorded.table, recorded.pool, seen, prior, selection=SELECTION)
+        episodes = replay(
+            recorded.table,
+            recorded.pool,
+            seen,
+            prior,
+            selection=SELECTION,
+            permutations=orders_of(seen),
+        )
         return cls(out, bench, trainer(seen), episodes)
 
     def adaptive(self, use: Sequence[str]) -> Curve:

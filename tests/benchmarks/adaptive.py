@@ -35,7 +35,7 @@ from bestroute.policy.belief import Belief
 from bestroute.policy.early_stop import EarlyStop
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.routers import Router, StaticEncoder
-from tests.benchmarks.ablations import SELECTION, ablations
+from tests.benchmarks.ablations import SELECTION, ablations, orders_of
 from tests.benchmarks.pages import write
 from tests.benchmarks.recorded import SETS, Recorded, load
 from tests.benchmarks.variants import multi_head
@@ -78,14 +78,13 @@ def trained(name: str) -> Trained:
 
 def belief_of(bench: Bench) -> Belief:
     """Learnt from the train split, the paper's router its prior."""
-    several = any(arm.n > 1 for arm in bench.test.arms)
     return learn(
         bench.table,
         bench.pool,
         bench.train,
         multi_head(StaticEncoder()),
         selection=SELECTION,
-        permutations=40 if several else 1,
+        permutations=orders_of(bench.train),
     )
 
 

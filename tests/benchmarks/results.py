@@ -42,7 +42,6 @@ _OURS = (
     "best-route, utility",
     "ensemble with knn",
     "ensemble with knn, utility",
-    "best-route, adaptive",
 )
 
 
@@ -121,9 +120,10 @@ def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
     ensemble = train(recorded.table, recorded.pool, router=ENSEMBLE)[0].router
     ours = (bench.router(router), bench.utility(router))
     ours += (bench.router(ensemble), bench.utility(ensemble))
-    ours += (bench.adaptive(router, belief_of(bench)),)
     curves = dict(zip(_OURS, ours, strict=True))
     several = any(arm.n > 1 for arm in bench.test.arms)
+    if several:
+        curves["best-route, adaptive"] = bench.adaptive(router, belief_of(bench))
     for name in BASELINES:
         if several or name not in ("single-sample", "cascade"):
             curves |= bench.baseline(name, encoder_of(router))
