@@ -22,8 +22,9 @@ from bestroute.errors import (
     PoolMismatchError,
     RouterNotTrained,
 )
-from bestroute.policy import Policy
+from bestroute.policy import Adaptive, Policy
 from bestroute.policy.registry import load_policy, policy_state
+from bestroute.policy.saved_belief import repriced
 from bestroute.pool import ModelPool, PooledModel
 from bestroute.rewards import RewardModel, load_reward
 from bestroute.routers.base import Router, SavableRouter
@@ -180,19 +181,23 @@ def load(
         _check_pool(pool, saved)
     used = pool or saved
     decides, calibration = config.policy, config.calibration
-    if calibration is not None and not _decides_alike(used, saved):
+    cost_model, alike = CostModel(used, config.token_stats), _decides_alike(used, saved)
+    if calibration is not None and not alike:
         decides = {name: value for name, value in decides.items() if name not in _PROMISED}
         calibration = None
         _log.warning(
             "the pool in use has other arms or prices than the saved router's: what calibration "
             "promised does not hold for it; run `bestroute calibrate` on a router of this pool"
         )
+    policy = load_policy(decides, _beliefs(folder, decides))
+    if isinstance(policy, Adaptive) and not alike:
+        policy.belief = repriced(policy.belief, CostModel(saved, config.token_stats), cost_model)
     parts: dict[str, Any] = {
         "pool": used,
         "router": router,
-        "policy": load_policy(decides, _beliefs(folder, decides)),
+        "policy": policy,
         "calibration": calibration,
-        "cost_model": CostModel(used, config.token_stats),
+        "cost_model": cost_model,
         "label_sampling": config.label_sampling,
     }
     if config.reward is not None:

@@ -269,7 +269,7 @@ def test_a_router_of_the_version_before_is_still_read(saved: Path) -> None:
 
 
 def adaptive(seed: int = 0, threshold: float = 0.6) -> Adaptive:
-    belief = small_belief(seed=seed)
+    belief = small_belief(seed=seed, reference_cost=0.01)
     return Adaptive(threshold, belief, max_waves=2, calibrated=True, max_drop=0.1, confidence=0.9)
 
 
@@ -321,6 +321,18 @@ def test_a_knob_keeps_the_belief(tmp_path: Path) -> None:
     decision = loaded.route("hi")
     assert (decision.policy, decision.threshold, decision.calibrated) == ("adaptive", 0.8, False)
     assert isinstance(loaded.policy, Adaptive) and loaded.policy.max_waves == 2
+
+
+def test_a_threshold_means_the_same_at_other_prices(tmp_path: Path) -> None:
+    folder = engine(policy=adaptive()).save_pretrained(tmp_path / "router")
+    dear = {"price": {"input": 10, "output": 30}}
+    dearer = pool({"price": {"input": 2, "output": 4}}, dear)
+    same, twice = (BestRoute.from_pretrained(folder, pool=each) for each in (pool(), dearer))
+    assert isinstance(same.policy, Adaptive) and isinstance(twice.policy, Adaptive)
+    assert same.policy.belief.reference_cost == 0.01
+    assert twice.policy.belief.reference_cost == pytest.approx(0.02)
+    for query in QUERIES[:2]:
+        assert twice.route(query).arm == same.route(query).arm
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])

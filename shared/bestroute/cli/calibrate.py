@@ -43,6 +43,8 @@ def calibrate(
 ) -> None:
     """Find thresholds that keep a promised drop, on the calibration split, and save them.
 
+    They are those of the saved policy: the paper's, or the adaptive one.
+
     Example: bestroute calibrate router/ samples.parquet --max-drop 0.01 --confidence 0.95
     """
     console = Console()
@@ -78,8 +80,9 @@ def _promises(table: CalibrationTable) -> Table:
         for limit in table.limits
         if limit.max_drop is not None
     )
+    of_policy = "" if table.policy == "one-shot" else f" ({table.policy})"
     shown = Table(
-        title=f"Promises of {table.n_queries} calibration queries",
+        title=f"Promises of {table.n_queries} calibration queries{of_policy}",
         caption=f"Smallest certifiable drop: {limits or 'none'}",
         title_justify="left",
         caption_justify="left",

@@ -179,9 +179,11 @@ class Adaptive:
         return (Draw(model=reference.model, n=1, reason=why, final=True, ahead=True),)
 
     def _price(self, cost: float) -> float:
-        """$ in matches; what has no known price is never worth it."""
+        """$ in matches; never worth it: what has no known price, or one beside a free reference."""
         if cost == 0 or self.threshold >= 1:
             return 0.0
+        if self.belief.reference_cost == 0:
+            return math.inf
         price = (1 - self.threshold) * cost / self.belief.reference_cost
         return math.inf if math.isnan(price) else price
 

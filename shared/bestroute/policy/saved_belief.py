@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from bestroute.errors import ArtifactError
+from bestroute.cost import CostModel
+from bestroute.errors import ArtifactError, MissingPriceError
 from bestroute.policy.belief import FEATURES, Belief, Floats, ModelBelief
 
 _FIELDS = tuple(field.name for field in fields(ModelBelief))
@@ -51,6 +52,25 @@ def load_belief(facts: Any, tensors: Mapping[str, Floats]) -> Belief:
             raise ArtifactError(f"the saved policy's {name} must be finite numbers (float64)")
         models.setdefault(model, {})[field] = tensor
     return Belief({name: _model(name, held) for name, held in models.items()}, float(cost))
+
+
+def repriced(belief: Belief, before: CostModel, now: CostModel) -> Belief:
+    """The same belief where the reference has another price.
+
+    Args:
+        belief: What was learnt.
+        before: Prices that it was learnt at, and what the reference's answers are long.
+        now: Prices from now on.
+    """
+    reference = before.pool.reference_arm
+    output = before.output_tokens(reference.model)
+    try:
+        (per_prompt, per_output), rates = before.rates(reference), now.rates(reference)
+    except MissingPriceError:  # it can price nothing, whatever the reference costs
+        return belief
+    rest = max(belief.reference_cost - per_output * output, 0.0)
+    prompt = rest / per_prompt if per_prompt else 0.0
+    return replace(belief, reference_cost=rates[0] * prompt + rates[1] * output)
 
 
 def _model(name: str, held: Mapping[str, Floats]) -> ModelBelief:

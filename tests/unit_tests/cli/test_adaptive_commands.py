@@ -127,6 +127,7 @@ def test_calibrate_keeps_the_policy_and_promises_its_thresholds(work: Path, rout
     assert (decision.policy, decision.max_drop, decision.confidence) == ("adaptive", 0.6, 0.95)
     assert decision.threshold == found["certificate"]["threshold"]
     assert f"Threshold {decision.threshold:g} promises" in result.output
+    assert "calibration queries (adaptive, max_waves=2)" in " ".join(result.output.split())
     assert (router / POLICY_FILE).read_bytes() == belief
     assert isinstance(engine.policy, Adaptive) and engine.policy.max_waves == 2
     assert BestRoute.from_pretrained(router, max_drop=0.6).route("hi").max_drop == 0.6

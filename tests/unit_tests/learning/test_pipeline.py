@@ -35,6 +35,7 @@ def _pool(samples: int) -> ModelPool:
         (PROMPTS, 2, {"router": "knn", "monotone": True}, ConfigError, "multi-head"),
         (PROMPTS, 1, {}, ConfigError, "nothing to route to"),
         (PROMPTS[:2], 2, {}, DataError, "'test'"),
+        (PROMPTS, 2, {"max_waves": 2}, ConfigError, "max_waves is 2"),
         (PROMPTS, 2, {"max_drop": 2}, ConfigError, "max_drop is 2"),
         (PROMPTS, 2, {"samples": 2}, ConfigError, "2 samples of a prompt, and its arms need 3"),
     ],

@@ -116,6 +116,12 @@ def test_infinitely_dear_samples_are_never_taken_twice(
     assert [type(each) for each in alone] == [Draw, Accept]
 
 
+def test_beside_a_free_reference_nothing_else_is_worth_its_price() -> None:
+    free = {"small": 0.1, "middle": 0.2, "big": 0.0}
+    first, end = walk(Adaptive(0.5, belief(0, reference_cost=0.0)), view(free), 0)
+    assert (first.model, end.model) == ("big", "big")
+
+
 @given(SEEDS)
 @settings(max_examples=30, deadline=None)
 def test_above_one_it_is_always_the_reference(seed: int) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bestroute import ModelPool
+from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import ArtifactError
 from bestroute.policy.belief import ModelBelief
-from bestroute.policy.saved_belief import belief_state, load_belief
+from bestroute.policy.saved_belief import belief_state, load_belief, repriced
 from tests.small_belief import small_belief
 
 MODELS = ("small", "org/qwen2.5-coder.v1")
@@ -32,6 +34,36 @@ def test_it_comes_back_number_by_number() -> None:
         assert two.levels == one.levels and {type(level) for level in two.levels} == {int}
         for field in fields(ModelBelief):
             assert np.array_equal(getattr(one, field.name), getattr(two, field.name))
+
+
+def prices(big: dict[str, float] | None) -> CostModel:
+    models: list[dict[str, Any]] = [
+        {"model": "openai/small", "name": "small", "price": {"input": 1, "output": 2}},
+        {"model": "openai/unheard-of", "name": "big", "price": big, "reference": True},
+    ]
+    stats = {"big": TokenStats(output_tokens=50)}
+    return CostModel(ModelPool.from_dict({"models": models}), stats)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "cost"),
+    [
+        ({"input": 5, "output": 20}, {"input": 10, "output": 40}, 0.004),
+        ({"input": 5, "output": 20}, {"input": 5, "output": 0}, 0.001),
+        ({"input": 5, "output": 20}, {"input": 0, "output": 20}, 0.001),
+        ({"input": 0, "output": 20}, {"input": 9, "output": 20}, 0.001),
+        ({"input": 5, "output": 20}, None, 0.002),
+        ({"input": 5, "output": 20}, {"input": 0, "output": 0}, 0),
+    ],
+)
+def test_the_reference_at_another_price(
+    before: dict[str, float], now: dict[str, float] | None, cost: float
+) -> None:
+    """It was typically asked with 200 tokens, and gave 50."""
+    belief = small_belief(reference_cost=200e-6 * before["input"] + 50e-6 * before["output"])
+    found = repriced(belief, prices(before), prices(now))
+    assert found.reference_cost == pytest.approx(cost)
+    assert found.models is belief.models
 
 
 def put(name: str, value: Any) -> Callable[[Tensors], None]:
