@@ -82,6 +82,10 @@ class Adaptive:
             raise ConfigError(f"dollars_per_second is {dollars_per_second}; expected $, 0 or more")
         self.dollars_per_second = dollars_per_second
         self.seconds = dict(seconds or {})
+        if not all(0 <= each < math.inf for each in self.seconds.values()):
+            raise ConfigError(f"seconds are {self.seconds}; expected seconds of a wave, by model")
+        if deadline is not None and not deadline > 0:
+            raise ConfigError(f"deadline is {deadline}; expected seconds above 0")
         self.deadline = deadline
         self.calibrated = calibrated
         self.max_drop = max_drop

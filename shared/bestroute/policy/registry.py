@@ -26,6 +26,8 @@ _KINDS: Mapping[str, Callable[..., Policy]] = {
     Utility.name: Utility,
 }
 
+_NUMBERS = ("max_drop", "confidence", "target_cost", "max_waves", "look_ahead")
+
 _NONE: Mapping[str, Floats] = MappingProxyType({})
 
 
@@ -56,6 +58,9 @@ def load_policy(config: Mapping[str, Any], tensors: Mapping[str, Floats] = _NONE
     kind = arguments.pop("kind", None)
     if kind not in _KINDS:
         raise ArtifactError(f"unknown kind of policy {kind!r} (known: {', '.join(_KINDS)})")
+    for name in _NUMBERS:
+        if not isinstance(arguments.get(name), int | float | None):
+            raise ArtifactError(f"the saved policy's {name} is {arguments[name]!r}, no number")
     if kind == Adaptive.name:
         arguments["belief"] = load_belief(arguments.get("belief"), tensors)
     try:
