@@ -83,7 +83,7 @@ def metadata(response: RoutedResponse, pool: ModelPool) -> dict[str, Any]:
         "model_name": member.model,
         "model_provider": _NO_FORMAT if _misread(provider, response.message) else provider,
         "finish_reason": response.winner.finish_reason,
-        "bestroute": {**response.summary(), "provider": provider},
+        "bestroute": {**response.summary(), "provider": provider, "pool": pool.fingerprint},
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -15,58 +15,79 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from bestroute import ModelPool
 from bestroute.errors import RequestError
+from bestroute.query import MADE_BY, THOUGHTS
+from langchain_bestroute._blocks import of_assistant, of_others
 
-# Thoughts are only valid for the model that had them; tool calls are in `tool_calls` as well.
-_DROPPED_BLOCKS = (
-    "thinking",
-    "redacted_thinking",
-    "reasoning",
-    "reasoning_content",
-    "tool_call",
-    "tool_call_chunk",
-    "invalid_tool_call",
-    "function_call",
-)
+# What an answer has beside its text and tool calls, in LiteLLM's names.
+_ADDITIONAL = (*THOUGHTS, "refusal", "annotations", "images")
 
 
-def to_openai(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def to_openai(
+    messages: Sequence[BaseMessage], pool: ModelPool | None = None
+) -> list[dict[str, Any]]:
     """Messages in OpenAI format; the given ones are not changed.
+
+    Args:
+        messages: A conversation.
+        pool: Whose models are asked: thoughts of an unfinished tool loop go along, for the model
+            that had them; all others are left out.
 
     Raises:
         RequestError: A message or a block that has no such form; names what is wrong.
     """
     try:
-        return [
-            converted
-            for message in messages
-            for converted in _with_invalid_calls(
-                message, convert_to_openai_messages([_without_blocks(message)])
-            )
-        ]
+        converted = [_converted(message) for message in messages]
     except (ValueError, TypeError, KeyError) as error:
         raise RequestError(f"a message cannot be sent: {error}") from error
-
-
-def _without_blocks(message: BaseMessage) -> BaseMessage:
-    if isinstance(message.content, str):
-        return message
-    kept = [
-        block
-        for block in message.content
-        if isinstance(block, str) or block.get("type") not in _DROPPED_BLOCKS
-    ]
-    return message.model_copy(update={"content": kept})
-
-
-def _with_invalid_calls(
-    message: BaseMessage, converted: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """A tool message may answer a call that was no JSON; without the call it is refused."""
-    if isinstance(message, AIMessage) and message.invalid_tool_calls:
-        calls = [unparsed(call) for call in message.invalid_tool_calls]
-        converted[0]["tool_calls"] = [*converted[0].get("tool_calls", ()), *calls]
+    if pool is not None:
+        for position in _tool_loop(messages):
+            converted[position] |= _thoughts(cast(AIMessage, messages[position]), pool)
     return converted
+
+
+def _converted(message: BaseMessage) -> dict[str, Any]:
+    known = message
+    if not isinstance(message.content, str):
+        blocks = of_assistant if isinstance(message, AIMessage) else of_others
+        known = message.model_copy(update={"content": blocks(message.content)})
+    (converted,) = convert_to_openai_messages([known])
+    if isinstance(message, AIMessage):
+        # A tool message may answer a call that was no JSON; without the call it is refused.
+        calls = [unparsed(c) for c in message.invalid_tool_calls if c["id"] and c["name"]]
+        if calls:
+            converted["tool_calls"] = [*converted.get("tool_calls", ()), *calls]
+    return converted
+
+
+def _tool_loop(messages: Sequence[BaseMessage]) -> Iterator[int]:
+    """Positions of what called tools since the last answer.
+
+    What a person says does not end the loop: it may be a reminder that middleware puts in.
+    """
+    for position in reversed(range(len(messages))):
+        message = messages[position]
+        if isinstance(message, AIMessage):
+            if not (message.tool_calls or message.invalid_tool_calls):
+                return
+            yield position
+
+
+def _thoughts(message: AIMessage, pool: ModelPool) -> dict[str, Any]:
+    """Thoughts and signatures of a model of the pool, for itself."""
+    model = maker(message, pool)
+    kept = {name: message.additional_kwargs.get(name) for name in THOUGHTS}
+    if not kept["thinking_blocks"]:  # then no provider wants its own fields back, some refuse them
+        del kept["provider_specific_fields"]
+    thoughts = {name: value for name, value in kept.items() if value}
+    return {MADE_BY: model, **thoughts} if model and thoughts else {}
+
+
+def maker(message: AIMessage, pool: ModelPool) -> str | None:
+    """Name of the pool's model that wrote a message; `None` if none of this pool did."""
+    routed = message.response_metadata.get("bestroute") or {}
+    return routed["model"] if routed.get("pool") == pool.fingerprint else None
 
 
 def unparsed(call: InvalidToolCall) -> dict[str, Any]:
@@ -88,9 +109,11 @@ def from_openai(message: Mapping[str, Any]) -> AIMessage:
 
 
 def additional(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What LangChain's message has no field for: thoughts, a refusal."""
-    names = ("reasoning_content", "refusal")
-    return {name: message[name] for name in names if message.get(name)}
+    """What LangChain's message has no field for: thoughts, a refusal, citations, images."""
+    fields = message.get("provider_specific_fields") or {}
+    own = {name: value for name, value in fields.items() if value and name not in message}
+    known = {**message, "provider_specific_fields": own}
+    return {name: known[name] for name in _ADDITIONAL if known.get(name)}
 
 
 def parse_call(call: Mapping[str, Any]) -> ToolCall | InvalidToolCall:

@@ -10,6 +10,9 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from typing_extensions import TypedDict  # pydantic refuses that of Python 3.11
 
+from bestroute import ModelPool
+from langchain_bestroute._messages import maker
+
 
 class Prompt(TypedDict):
     """The last prompt that a model was sent.
@@ -31,11 +34,13 @@ class Session(TypedDict, total=False):
     """What is known from earlier model calls of a thread.
 
     Attributes:
+        pool: Fingerprint of the pool that it is about.
         model: Pool name of the model that answered last.
         message: Id of its message.
         prompts: The last prompt of each model, by its pool name.
     """
 
+    pool: str
     model: str
     message: str | None
     prompts: dict[str, Prompt]
@@ -51,14 +56,13 @@ def tool_calling(messages: Sequence[BaseMessage]) -> AIMessage | None:
     return None
 
 
-def maker(message: AIMessage, session: Session) -> str | None:
-    """Pool name of the model that wrote a message; `None` if no model of a pool did.
+def caller(message: AIMessage, session: Session, pool: ModelPool) -> str | None:
+    """Name of the pool's model that wrote a message; `None` if none of this pool did.
 
     Other middleware may have rewritten the message and dropped its metadata, but keeps its id.
     """
-    if routed := message.response_metadata.get("bestroute"):
-        return str(routed["model"])
-    return session.get("model") if message.id and message.id == session.get("message") else None
+    known = message.id and message.id == session.get("message")
+    return maker(message, pool) or (session.get("model") if known else None)
 
 
 def digests(head: Any, messages: Sequence[BaseMessage]) -> Iterator[str]:
@@ -128,4 +132,5 @@ def after(
             tokens = 0
         length = len(prefixes) - 1
         prompts[model] = Prompt(tokens=tokens, at=at, messages=length, digest=prefixes[-1])
-    return Session(model=routed["model"], message=message.id, prompts=prompts)
+    model, pool = routed["model"], routed["pool"]
+    return Session(pool=pool, model=model, message=message.id, prompts=prompts)

@@ -171,7 +171,9 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
     ) -> Generator[Delta | RoutedResponse, None, None]:
         """The answer's pieces, and at last all of it; what else happens is traced."""
         options, trace, permits = self._asked(stop, kwargs), Trace(parent(run_manager)), 1
-        events = self.engine.events(to_openai(messages), streaming=streaming, **options)
+        events = self.engine.events(
+            to_openai(messages, self.engine.pool), streaming=streaming, **options
+        )
         with closing(events), trace:
             for event in events:
                 if isinstance(event, Drawing) and self.rate_limiter is not None:
@@ -193,7 +195,9 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
     ) -> AsyncGenerator[Delta | RoutedResponse, None]:
         """See `_items`."""
         options, trace, permits = self._asked(stop, kwargs), AsyncTrace(parent(run_manager)), 1
-        events = self.engine.aevents(to_openai(messages), streaming=streaming, **options)
+        events = self.engine.aevents(
+            to_openai(messages, self.engine.pool), streaming=streaming, **options
+        )
         async with aclosing(events), trace:
             async for event in events:
                 if isinstance(event, Drawing) and self.rate_limiter is not None:

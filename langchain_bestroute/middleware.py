@@ -18,12 +18,14 @@ from langchain.agents.middleware.types import ContextT, PrivateStateAttr, Respon
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
 
+from bestroute import ModelPool
 from bestroute.errors import ConfigError
+from langchain_bestroute._messages import maker
 from langchain_bestroute._session import (
     Session,
     after,
+    caller,
     digests,
-    maker,
     still_cached,
     tool_calling,
 )
@@ -49,6 +51,8 @@ PORTABLE = frozenset(
 )
 """Settings that mean the same to every model."""
 
+_CHOOSING = ("model", "models", "cached_tokens")
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,13 +67,14 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
 
     The agent's own `model` is not called: `llm` answers in its place.
 
-    **A tool-call turn is never split.** From its first tool call until the next user message, only
-    arms of the model that made the call are drawn. Their number of samples is still the
-    policy's choice: the arm that qualified with best-of-3 for the question would not qualify
-    with one sample for the answer. No other model stands in when that model fails:
-    `SamplingError`, or `NoEligibleArmError` where the prompt has outgrown it, reaches the
-    caller; `ModelFallbackMiddleware`, listed after this one, can take over. A turn that a model
-    outside the pool has begun is routed.
+    **A tool-call turn is never split.** From its first tool call until the next user message of
+    the agent's state (what other middleware adds to a prompt is none), only arms of the model
+    that made the call are drawn, whatever settings say, and it gets its thoughts back. Their
+    number of samples is still the policy's choice: the arm that qualified with best-of-3 for
+    the question would not qualify with one sample for the answer. No other model stands in when
+    that model fails: `SamplingError`, or `NoEligibleArmError` where the prompt has outgrown it,
+    reaches the caller; `ModelFallbackMiddleware`, listed after this one, can take over. A turn
+    that a model outside the pool has begun is routed.
 
     **A session stays where the prompt is cached**, exactly as long as it saves: the last prompt
     of each model, if it is the beginning of the new one, is estimated at the model's cached
@@ -150,30 +155,35 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
 
     def _routed(self, request: ModelRequest[ContextT]) -> ModelRequest[ContextT]:
         # Knobs go onto the model, not into the settings: a fallback model would be given those.
-        session = _session(request)
+        session = self._session(request)
         known: dict[str, Any] = {"cached_tokens": self._cached(request, session)}
+        settings = self._settings(request)
         if (model := self._bound_to(request, session)) is not None:
             known["models"] = (model,)
-        return request.override(
-            model=self.llm.model_copy(update=known), model_settings=self._settings(request)
-        )
+            settings = {key: value for key, value in settings.items() if key not in _CHOOSING}
+        return request.override(model=self.llm.model_copy(update=known), model_settings=settings)
 
     def _cached(self, request: ModelRequest[ContextT], session: Session) -> dict[str, int]:
         since = self.clock() - self.cache_ttl
         held = still_cached(
             session, _prefixes(request), since=since, at_least=self.min_cached_tokens
         )
-        return {model: tokens for model, tokens in held.items() if model in self._members}
+        members = {member.name for member in self._pool.models}
+        return {model: tokens for model, tokens in held.items() if model in members}
 
     def _bound_to(self, request: ModelRequest[ContextT], session: Session) -> str | None:
         """The model whose tool loop is not finished."""
-        message = tool_calling(request.messages)
-        model = None if message is None else maker(message, session)
-        return model if model in self._members else None
+        message = tool_calling(request.state["messages"])
+        return None if message is None else caller(message, session, self._pool)
 
     @property
-    def _members(self) -> set[str]:
-        return {member.name for member in self.llm.engine.pool.models}
+    def _pool(self) -> ModelPool:
+        return self.llm.engine.pool
+
+    def _session(self, request: ModelRequest[ContextT]) -> Session:
+        """What is known of this pool; what was of another is forgotten."""
+        session = cast(Session, request.state.get("bestroute") or {})
+        return session if session.get("pool") == self._pool.fingerprint else {}
 
     def _settings(self, request: ModelRequest[ContextT]) -> dict[str, Any]:
         given = request.model_settings
@@ -192,20 +202,16 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
         self, routed: ModelRequest[ContextT], response: ModelResponse[ResponseT]
     ) -> ModelResponse[ResponseT] | ExtendedModelResponse[ResponseT]:
         message = next((each for each in response.result if isinstance(each, AIMessage)), None)
-        if message is None or "bestroute" not in message.response_metadata:
+        if message is None or maker(message, self._pool) is None:
             return response  # other middleware answered, or a fallback did
         session = after(
-            _session(routed),
+            self._session(routed),
             message,
             _prefixes(routed),
             counted_on=cast(ChatBestRoute, routed.model).cached_tokens or (),
             at=self.clock(),
         )
         return ExtendedModelResponse(response, Command(update={"bestroute": session}))
-
-
-def _session(request: ModelRequest[Any]) -> Session:
-    return cast(Session, request.state.get("bestroute") or {})
 
 
 def _prefixes(request: ModelRequest[Any]) -> list[str]:

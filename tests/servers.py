@@ -246,6 +246,9 @@ def _deltas(message: Message) -> Iterator[Message]:
         yield {"reasoning_content": thoughts}
     for piece in re.findall(r"\s*\S+\s*$|\s*\S+", message["content"] or ""):
         yield {"content": piece}
+    for name in ("annotations", "images"):
+        if message.get(name):
+            yield {name: message[name]}
     for index, call in enumerate(message.get("tool_calls") or ()):
         function = call["function"]
         opening = {**call, "function": {**function, "arguments": ""}}

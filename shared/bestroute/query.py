@@ -14,6 +14,11 @@ from bestroute.errors import RequestError
 
 Need = Literal["vision", "audio", "video", "documents", "tools", "response_format"]
 
+MADE_BY = "made_by"
+"""Key of an assistant's message: pool name of the model whose thoughts it holds."""
+THOUGHTS = ("reasoning_content", "thinking_blocks", "reasoning_items", "provider_specific_fields")
+"""Keys of an assistant's message, in LiteLLM's names, that are only valid for its own model."""
+
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _NOT_PARAMS = ("model", "messages", "stream", "caching")
 _PART_NEEDS: Mapping[str, Need] = {
@@ -31,7 +36,8 @@ class Request(BaseModel):
     """One request in OpenAI format; the caller's objects are never changed.
 
     Attributes:
-        messages: Chat messages.
+        messages: Chat messages. Thoughts of one that tells who had them (`made_by`, a pool name)
+            go back to that model only.
         params: Call parameters in OpenAI's names (tools, tool_choice, response_format,
             temperature, max_tokens, stop, seed ...). They win over the pool's own.
         query_text: What the router reads, where the caller knows better than the messages.
@@ -127,6 +133,10 @@ class Request(BaseModel):
         parts += [json.dumps(each, default=str) for each in (*calls, tools) if each]
         return "\n".join(parts)
 
+    def messages_for(self, model: str) -> list[dict[str, Any]]:
+        """What the model of that pool name is sent."""
+        return [_told_to(model, message) for message in self.messages]
+
     @cached_property
     def needs(self) -> frozenset[Need]:
         """What a model must be able to do to serve this request."""
@@ -150,6 +160,13 @@ class Request(BaseModel):
 def _reason(item: Any) -> str:
     field = "".join(f"{part}: " for part in item["loc"] if part in ("query_turns", "query_pattern"))
     return field + str(item["msg"]).removeprefix("Value error, ")
+
+
+def _told_to(model: str, message: dict[str, Any]) -> dict[str, Any]:
+    if MADE_BY not in message:
+        return message
+    hidden = (MADE_BY,) if message[MADE_BY] == model else (MADE_BY, *THOUGHTS)
+    return {key: value for key, value in message.items() if key not in hidden}
 
 
 def message_text(message: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def read(
     usable = [
         index
         for index, message in enumerate(messages)
-        if any(message.get(name) for name in ("content", "tool_calls", "refusal"))
+        if any(message.get(name) for name in ("content", "tool_calls", "refusal", "images"))
     ]
     prompts = _apportion(usage.prompt_tokens, [1] * len(usable))
     costs = _cost_parts(member, cost, prompts, [written[index] for index in usable])

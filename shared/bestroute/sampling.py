@@ -172,7 +172,7 @@ class Sampler:
         for chunk in chunks:
             chunk.model = model
         litellm = await load_litellm()
-        whole = litellm.stream_chunk_builder(chunks, messages=list(request.messages))
+        whole = litellm.stream_chunk_builder(chunks, messages=request.messages_for(member.name))
         if whole and (logprobs := streamed_logprobs(chunks)):
             whole.choices[0].logprobs = logprobs
         return self._read(whole or litellm.ModelResponse(choices=[]), request, member, call)
@@ -256,7 +256,7 @@ class Sampler:
             try:
                 response = await ask(
                     **{"timeout": self.timeout, **_copied(params)},
-                    messages=_copied(request.messages),
+                    messages=_copied(request.messages_for(member.name)),
                 )
             except Exception as error:
                 raise_own(error, handled)

@@ -149,3 +149,12 @@ def test_a_pattern_finds_the_question_in_a_stuffed_prompt(pattern: str, read: st
 def test_what_cannot_be_read_by_is_named(reading: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         Request.build("hi", **reading)
+
+
+def test_thoughts_that_tell_who_had_them_go_to_no_one_else() -> None:
+    said = {"role": "assistant", "content": "4", "reasoning_content": "2 + 2"}
+    ask = {"role": "user", "content": "Sure?"}
+    signed = Request.build([{**said, "thinking_blocks": [{}], "made_by": "big"}, ask])
+    assert signed.messages_for("big") == [{**said, "thinking_blocks": [{}]}, ask]
+    assert signed.messages_for("small") == [{"role": "assistant", "content": "4"}, ask]
+    assert Request.build([said, ask]).messages_for("small") == [said, ask]

@@ -29,7 +29,7 @@ def why_invalid(message: Mapping[str, Any], params: Mapping[str, Any]) -> str | 
     if calls:
         return _calls(calls, params.get("tools") or ())
     text = message_text(message)
-    if not text.strip():
+    if not text.strip() and not message.get("images"):
         return "it is empty"
     return _format(text, params.get("response_format"))
 

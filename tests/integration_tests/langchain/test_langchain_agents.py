@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from bestroute.policy.once import settled
 from bestroute.routers.base import Prediction
 from langchain_bestroute import BestRouteMiddleware, ChatBestRoute
 from tests.servers import Body, ChatServer, Reply
+from tests.thinking_server import THOUGHT, ThinkingServer, said
 
 ASK = "Twice the people of Oslo?"
 THREAD: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": 50}
@@ -213,6 +214,77 @@ class Recording(FakeListChatModel):
     def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:
         self.bound.append(kwargs)
         return self
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_reminder_of_other_middleware_does_not_split_a_turn(
+    door: str, chat_server: ChatServer
+) -> None:
+    chat_server.reply = lambda body: counting({"messages": body["messages"][:-1], "n": body["n"]})
+    llm = fickle(chat_server)
+    await run(routed(llm, middleware=[_Reminding(), BestRouteMiddleware(llm)]), door, ASK)
+    assert models(chat_server) == ["small"] * 3
+
+
+class _Reminding(AgentMiddleware[Any, Any]):
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(self._reminded(request))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(self._reminded(request))
+
+    def _reminded(self, request: Any) -> Any:
+        return request.override(messages=[*request.messages, HumanMessage("Be brief.")])
+
+
+# Thoughts
+
+
+@pytest.fixture
+def thinker() -> Iterator[ThinkingServer]:
+    with ThinkingServer() as server:
+        yield server
+
+
+def thinking(server: ThinkingServer, **fields: Any) -> ChatBestRoute:
+    member = {"model": "anthropic/claude-sonnet-4-20250514", "name": "claude", "reference": True}
+    pool = {"models": [{**member, "params": server.params}]}
+    return ChatBestRoute(pool=pool, max_retries=0, **fields)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("bare", [False, True])
+async def test_thoughts_go_back_within_a_turn(
+    bare: bool, streaming: bool, version: str | None, door: str, thinker: ThinkingServer
+) -> None:
+    llm = thinking(thinker, streaming=streaming, output_version=version)
+    middleware = [] if bare else [BestRouteMiddleware(llm)]
+    agent = create_agent(llm, [population], middleware=middleware, checkpointer=strict())
+    for _ in range(2):
+        found = await run(agent, door, ASK, THREAD)
+        assert found["messages"][-1].text == "It is 700"
+    thoughts = [[block for block in each if block == THOUGHT] for each in said(thinker.requests[3])]
+    assert thoughts == [[], [], [THOUGHT]]
+
+
+def test_thoughts_of_one_model_are_never_sent_to_another(chat_server: ChatServer) -> None:
+    def thinks(body: Body) -> Reply:
+        reply = counting(body)
+        heard = {"reasoning_content": f"{body['model']} thinks"}
+        given = [each if isinstance(each, str) else {**each, **heard} for each in reply.content]
+        return replace(reply, content=given)
+
+    chat_server.reply = thinks
+    create_agent(fickle(chat_server, samples=1), TOOLS).invoke({"messages": ASK})
+    sent = [
+        [each.get("reasoning_content") for each in body["messages"] if each["role"] == "assistant"]
+        for body in chat_server.requests
+    ]
+    assert models(chat_server) == ["small", "big", "small"]
+    assert sent == [[], [None], ["small thinks", None]]
+    assert "made_by" not in json.dumps(chat_server.requests)
 
 
 # A session

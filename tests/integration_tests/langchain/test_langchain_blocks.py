@@ -129,3 +129,28 @@ async def test_a_conversation_goes_on_with_either_version(llm: ChatBestRoute) ->
         assert answered.text == "This is the answer to: 42"
         again = bound.invoke([("human", THINK), bound.invoke(THINK), ("human", "Thanks")])
         assert again.text == "This is the answer to: Thanks"
+
+
+CITED = {"type": "url_citation", "url_citation": {"url": "http://127.0.0.1/a", "title": "A"}}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+async def test_citations_and_images_of_the_winner(
+    samples: int, one_model: Any, chat_server: ChatServer
+) -> None:
+    one_model["models"][0] |= {"max_samples": samples, "native_n": True}
+    answer = {"content": "So.", "annotations": [CITED], "images": [IMAGE]}
+    chat_server.reply = lambda body: Reply([answer] * (body.get("n") or 1))
+    for message in await by_every_door(ChatBestRoute(pool=one_model), THINK):
+        assert message.text == "So."
+        assert message.additional_kwargs["annotations"] == [CITED]
+        (image,) = message.additional_kwargs["images"]
+        assert image["image_url"] == IMAGE["image_url"]
+
+
+def test_an_image_is_an_answer(one_model: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = Reply([{"content": None, "images": [IMAGE]}])
+    message = ChatBestRoute(pool=one_model).invoke("Draw")
+    assert message.additional_kwargs["images"][0]["image_url"] == IMAGE["image_url"]
+    assert message.response_metadata["bestroute"]["degraded"] == []

@@ -23,13 +23,16 @@ from langchain_core.messages import (
 from bestroute.errors import ConfigError
 from langchain_bestroute import BestRouteMiddleware, ChatBestRoute
 
-POOL = {
+POOL: dict[str, list[dict[str, Any]]] = {
     "models": [
         {"model": "openai/small", "name": "small", "max_samples": 3},
         {"model": "openai/big", "name": "big", "reference": True},
     ]
 }
 LLM = ChatBestRoute(pool=POOL)
+SAME_NAMES = ChatBestRoute(
+    pool={"models": [{**POOL["models"][0], "model": "openai/other"}, POOL["models"][1]]}
+)
 OTHER = FakeListChatModel(responses=["no"])
 
 ASK = HumanMessage("What is six times seven?")
@@ -51,6 +54,7 @@ def answer(
     model: str | None = "small",
     text: str = "42",
     *,
+    llm: ChatBestRoute = LLM,
     tokens: int = 2000,
     read: int = 0,
     also: Mapping[str, int] | None = None,
@@ -61,6 +65,7 @@ def answer(
     Args:
         model: Which answers.
         text: What.
+        llm: Whose model.
         tokens: Of the prompt.
         read: How many of them the provider read from its cache.
         also: Tokens of the prompts of other models that were asked.
@@ -71,6 +76,7 @@ def answer(
     prompts = {**(also or {}), model: tokens}
     routed = {
         "model": model,
+        "pool": llm.engine.pool.fingerprint,
         "prompt_tokens_by_model": prompts,
         "usage_by_model": {each: {"cached_tokens": read} for each in prompts},
     }
@@ -89,9 +95,21 @@ class Agent:
         self.state: dict[str, Any] = {"messages": []}
 
     def __call__(
-        self, *messages: AnyMessage, gives: AIMessage | None = None, **fields: Any
+        self,
+        *messages: AnyMessage,
+        gives: AIMessage | None = None,
+        adds: AnyMessage | None = None,
+        **fields: Any,
     ) -> ModelRequest[Any]:
-        """What the handler was asked, once it has given a message."""
+        """What the handler was asked, once it has given a message.
+
+        Args:
+            *messages: Of the agent's state.
+            gives: The answer.
+            adds: A message that other middleware adds to the prompt.
+            **fields: Of the request.
+        """
+        self.state["messages"] = list(messages)
         asked: list[ModelRequest[Any]] = []
 
         def handler(request: ModelRequest[Any]) -> ModelResponse[Any]:
@@ -100,7 +118,9 @@ class Agent:
 
         fields.setdefault("model", LLM)
         request: ModelRequest[Any] = ModelRequest(
-            messages=list(messages), state=self.state, **fields
+            messages=[*messages, *([adds] if adds else [])],
+            state=self.state,  # type: ignore[arg-type]
+            **fields,
         )
         given = self.middleware.wrap_model_call(request, handler)
         if isinstance(given, ExtendedModelResponse) and given.command:
@@ -137,6 +157,42 @@ def test_tool_results_go_to_the_model_that_called(model: str) -> None:
     assert models(agent()(ASK, calling(model), RESULT)) == (model,)
 
 
+@pytest.mark.parametrize("adds", [HumanMessage("Be brief."), answer("big")])
+def test_what_other_middleware_adds_to_a_prompt_ends_no_turn(adds: AnyMessage) -> None:
+    assert models(agent()(ASK, calling(), RESULT, adds=adds)) == ("small",)
+    assert models(agent()(ASK, calling(), RESULT, answer(), ASK, adds=adds)) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"models": ["big"]},
+        {"model": "big"},
+        {"cached_tokens": {"big": 9000}},
+    ],
+)
+@pytest.mark.parametrize("model", [LLM, OTHER])
+def test_no_setting_splits_a_turn(settings: dict[str, Any], model: BaseChatModel) -> None:
+    given: dict[str, Any] = {"model": model, "model_settings": {**settings, "max_tokens": 5}}
+    ask = agent(keep_settings=settings)
+    asked = ask(ASK, calling(), RESULT, **given)
+    assert models(asked) == ("small",)
+    assert asked.model_settings == {"max_tokens": 5}
+    assert ask(ASK, **given).model_settings == {**settings, "max_tokens": 5}
+
+
+def test_nothing_is_remembered_of_another_pool() -> None:
+    ask = agent()
+    ask(ASK, gives=answer(llm=SAME_NAMES))
+    assert "bestroute" not in ask.state
+    ask(ASK, gives=calling("big", id="m1"))
+    later = agent(SAME_NAMES)  # the pool was changed between two turns of a thread
+    later.state = dict(ask.state)
+    assert not cached(later(ASK, answer("big"), ASK))
+    later.state = dict(ask.state)
+    assert models(later(ASK, calling(None, id="m1"), RESULT)) is None
+
+
 def test_the_last_caller_of_the_turn_counts() -> None:
     more = ToolMessage("1", tool_call_id="c1")
     assert models(agent()(ASK, calling("small"), RESULT, calling("big"), RESULT, more)) == ("big",)
@@ -161,7 +217,9 @@ def test_a_message_that_lost_its_metadata_is_known_by_its_id() -> None:
 
 def test_a_turn_that_a_model_outside_the_pool_began_is_routed() -> None:
     assert models(agent()(ASK, calling(None), RESULT)) is None
-    assert models(agent()(ASK, calling("gone"), RESULT)) is None
+    # A model of the same name in another pool is another one.
+    assert models(agent()(ASK, calling(llm=SAME_NAMES), RESULT)) is None
+    assert models(agent(SAME_NAMES)(ASK, calling(llm=SAME_NAMES), RESULT)) == ("small",)
 
 
 def test_the_agents_own_restriction_holds_for_new_turns() -> None:
@@ -263,9 +321,9 @@ def test_a_rewritten_prompt_is_not_cached(
 def test_what_another_model_answered_leaves_the_memory_alone() -> None:
     ask = agent()
     ask(ASK)
-    before = dict(ask.state)
+    before = ask.state["bestroute"]
     ask(ASK, answer(), ASK, gives=answer(None))
-    assert ask.state == before
+    assert ask.state["bestroute"] == before
 
 
 # Settings
