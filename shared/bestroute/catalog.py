@@ -35,7 +35,7 @@ def provider(member: PooledModel) -> str:
     if prefix in {each["provider"] for each in module.custom_provider_map}:
         return prefix
     names = ("custom_llm_provider", "api_base")
-    given = {name: member.params[name] for name in names if name in member.params}
+    given = {name: str(member.params[name]) for name in names if name in member.params}
     try:
         return str(module.get_llm_provider(model=member.model, **given)[1])
     except module.BadRequestError:

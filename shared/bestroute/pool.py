@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -14,8 +15,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    Secret,
-    SecretStr,
     ValidationError,
     field_serializer,
     field_validator,
@@ -23,13 +22,12 @@ from pydantic import (
 )
 
 from bestroute._config import explain, read_yaml
+from bestroute._secrets import ENV_PREFIX, hidden, hide, masked, shown, unwrapped
 from bestroute.client import ModelClient
 from bestroute.errors import ConfigError, UnknownModelError
 
-_SECRET_WORDS = ("key", "secret", "password", "token", "credential", "headers", "auth", "cookie")
-_WRAPPED = (Secret, SecretStr)
-_ENV_PREFIX = "os.environ/"
 _RESERVED = ("model", "messages", "n", "stream", "seed", "caching")
+_PROCESS = os.urandom(32)  # a digest of secrets must not be found by guessing
 
 
 class Arm(NamedTuple):
@@ -100,7 +98,8 @@ class PooledModel(BaseModel):
             not for the rest.
         rpm: Calls a minute that `collect` may make; `None` is no limit.
         params: Further LiteLLM parameters (api_base, temperature, api_key ...). A text
-            `os.environ/NAME` is read from the environment at call time.
+            `os.environ/NAME` is read from the environment at call time. Keys, headers and the
+            like are in no dump, nor is what a URL holds besides the address itself.
         client: Who is asked instead of LiteLLM, always by parallel calls; `model` then only
             says whose prices and abilities it has. It is in no dump: not in a saved router.
     """
@@ -144,16 +143,16 @@ class PooledModel(BaseModel):
         for key in params:
             if key in _RESERVED:
                 raise ValueError(f"params.{key} is set by bestroute itself; remove it")
-        return {key: _hide(key, value) for key, value in params.items()}
+        return {key: hide(key, value) for key, value in params.items()}
 
     @field_serializer("params")
     def _drop_secrets(self, params: dict[str, Any]) -> Any:
-        return _without_secrets(params)
+        return shown(params)
 
     def __getstate__(self) -> dict[Any, Any]:
         """What pickle keeps: no keys."""
         state = super().__getstate__()
-        fields = {**state["__dict__"], "params": _without_secrets(self.params)}
+        fields = {**state["__dict__"], "params": shown(self.params)}
         return {**state, "__dict__": fields}
 
     def call_params(self) -> dict[str, Any]:
@@ -164,50 +163,25 @@ class PooledModel(BaseModel):
         """
         return {key: self._resolve(key, value) for key, value in self.params.items()}
 
+    def masked(self, text: str) -> str:
+        """The text without the secrets of `params`, which errors of providers may quote."""
+        return masked(text, self.params)
+
     def _resolve(self, key: str, value: Any) -> Any:
-        if isinstance(value, _WRAPPED):
-            value = value.get_secret_value()
+        value = unwrapped(value)
         if isinstance(value, Mapping):
             return {name: self._resolve(f"{key}.{name}", each) for name, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._resolve(key, each) for each in value]
-        if not isinstance(value, str) or not value.startswith(_ENV_PREFIX):
+        if not isinstance(value, str) or not value.startswith(ENV_PREFIX):
             return value
-        variable = value.removeprefix(_ENV_PREFIX)
+        variable = value.removeprefix(ENV_PREFIX)
         if variable not in os.environ:
             raise ConfigError(
                 f"model {self.name!r}: params.{key} wants the environment variable {variable}, "
                 "which is not set"
             )
         return os.environ[variable]
-
-
-def _hide(key: str, value: Any, *, secret: bool = False) -> Any:
-    """Wrap what must not be printed or dumped, at any depth; a variable's name may be."""
-    secret = secret or _names_secret(key.lower())
-    if isinstance(value, Mapping):
-        return {name: _hide(str(name), each, secret=secret) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_hide(key, each, secret=secret) for each in value]
-    if isinstance(value, str) and value.startswith(_ENV_PREFIX):
-        return value
-    return Secret(value) if secret and not isinstance(value, _WRAPPED) else value
-
-
-def _names_secret(key: str) -> bool:
-    return "tokens" not in key and any(word in key for word in _SECRET_WORDS)
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            key: _without_secrets(each)
-            for key, each in value.items()
-            if not isinstance(each, _WRAPPED)
-        }
-    if isinstance(value, list):
-        return [_without_secrets(each) for each in value if not isinstance(each, _WRAPPED)]
-    return value
 
 
 class ModelPool(BaseModel):
@@ -302,6 +276,21 @@ class ModelPool(BaseModel):
                 return member
         known = ", ".join(member.name for member in self.models)
         raise UnknownModelError(f"no model {name!r} in the pool; it holds: {known}")
+
+    @property
+    def hidden_digest(self) -> str:
+        """What tells two pools apart that are dumped alike; empty where nothing is left out.
+
+        Keyed with a number of this process, so that it says nothing about the secrets. Keys of
+        the models (`api_key`) do not count: answers do not depend on them.
+        """
+        found = [
+            (member.name, path, repr(value))
+            for member in self.models
+            for path, value in hidden(member.params)
+            if path != ".api_key"
+        ]
+        return hmac.digest(_PROCESS, json.dumps(found).encode(), "sha256").hex() if found else ""
 
     @cached_property
     def fingerprint(self) -> str:

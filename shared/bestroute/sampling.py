@@ -195,7 +195,7 @@ class Sampler:
             usage=usage,
             cost=list_cost(member, usage),
             latency=time.monotonic() - began,
-            error=describe(error),
+            error=member.masked(describe(error)),
         )
 
     async def _native_n(self, member: PooledModel) -> int:
@@ -265,7 +265,7 @@ class Sampler:
                         model=member.name,
                         requested=params.get("n", 1),
                         latency=time.monotonic() - began,
-                        error=describe(error),
+                        error=member.masked(describe(error)),
                     )
                 )
                 if attempt >= self.retries or not is_passing(error):

@@ -83,7 +83,10 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 # Nothing imports upward
 
 FLOORS = (
-    ("errors", "failures", "_config", "_extras", "_lazy", "_litellm", "_routed", "_sync", "_tasks"),
+    (
+        *("errors", "failures", "_config", "_extras", "_lazy", "_litellm", "_routed"),
+        *("_secrets", "_sync", "_tasks", "_walks"),
+    ),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),

@@ -141,6 +141,61 @@ def test_secrets_reach_the_call_and_nothing_else() -> None:
     assert member.call_params() == copy.deepcopy(member).call_params() == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"api_base": "http://u:sk-1@host:8/v1?sig=sk-2#sk-3"}, {"api_base": "http://host:8/v1"}),
+        ({"base_url": SecretStr("https://host/v1")}, {"base_url": "https://host/v1"}),
+        ({"api_base": "u:sk-1@host/v1"}, {"api_base": "host/v1"}),
+        ({"extra_body": {"to": ["redis://:sk-1@h/0"]}}, {"extra_body": {"to": ["redis://h/0"]}}),
+        ({"extra_query": {"version": "sk-1"}}, {"extra_query": {}}),
+        ({"default_query": {"version": "sk-1"}}, {"default_query": {}}),
+        ({"access_tokens": ["sk-1"]}, {"access_tokens": []}),
+        ({"id_tokens": {"a": "sk-1"}}, {"id_tokens": {}}),
+        ({"bearer": "sk-1", "oci_passphrase": "sk-2", "jwt": "sk-3", "db_pass": "sk-4"}, {}),
+        ({"sas": "sk-1", "x-sig": "sk-2", "signature": "sk-3"}, {}),
+        ({"max_tokens": 9, "thinking": {"budget_tokens": 1024}}, ...),
+        ({"api_base": "http://host/v1", "design": "plain"}, ...),
+        ({"extra_body": {"note": "see https://x.org/?a=b for more"}}, ...),
+    ],
+)
+def test_what_is_used_and_not_written_down(given: dict[str, Any], kept: Any) -> None:
+    member = one(params=given)
+    plain = {
+        name: getattr(each, "get_secret_value", lambda e=each: e)() for name, each in given.items()
+    }
+    assert member.call_params() == plain
+    assert member.model_dump()["params"] == (given if kept is ... else kept)
+    assert "sk-" not in f"{member!r} {member.model_dump_json()} {pickle.dumps(member)!r}"
+    again = PooledModel.model_validate(member.model_dump())
+    assert again.model_dump() == member.model_dump()
+
+
+def test_the_digest_of_what_is_hidden() -> None:
+    def digest(**params: Any) -> str:
+        return ModelPool(models=(one(params=params),)).hidden_digest
+
+    assert digest() == digest(api_key="sk-1") == digest(temperature=1) == ""
+    header = digest(extra_headers={"X": "a"})
+    assert header == digest(extra_headers={"X": "a"}, api_key="sk-1")
+    others = [
+        digest(extra_headers={"X": "b"}),
+        digest(extra_headers={"Y": "a"}),
+        digest(api_base="http://a:b@host"),
+        digest(api_base="http://a:c@host"),
+    ]
+    assert len({"", header, *others}) == 6
+
+
+def test_secrets_are_cut_out_of_texts() -> None:
+    member = one(
+        params={"api_key": "sk-secret", "base_url": "http://user:pw-secret@h/v1?sig=sig-secret"}
+    )
+    text = "key sk-secret, http://h/v1, user, pw-secret, sig-secret, sig"
+    assert member.masked(text) == "key ***, http://h/v1, user, ***, ***, sig"
+    assert one(params={"api_key": "test"}).masked("a test") == "a test"  # too short to tell
+
+
 def test_a_pickle_keeps_all_but_the_keys() -> None:
     pool = ModelPool.from_yaml(YAML.replace("temperature: 0.7", "aws_token: sk-1"))
     assert pool.reference.name == "openai/gpt-4o"  # cached, and pickled with the rest
