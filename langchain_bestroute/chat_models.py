@@ -20,6 +20,7 @@ from bestroute.events import Drawing
 from bestroute.sampling import Delta
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._doors import Doors, parent
+from langchain_bestroute._errors import in_langchains_words
 from langchain_bestroute._messages import to_openai
 from langchain_bestroute._profile import profile
 from langchain_bestroute._routing import Routing
@@ -36,7 +37,8 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
     parameters, and the router's (`threshold`, `max_n`, `model` ...); they win over the fields.
     Usage is the sum over all samples; the decision and its cost are in
     `response_metadata["bestroute"]`. Every candidate and the selection are child runs of the
-    chain type, without texts, so that nothing is counted or shown twice.
+    chain type, without texts, so that nothing is counted or shown twice. Failures are LangChain's
+    kinds of errors as well (`ContextOverflowError`, `ModelAuthenticationError` ...).
 
     Keys belong to the models of the pool. Dumps, cache keys and pickles leave them out; only
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
@@ -83,6 +85,10 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
     def _serialized(self) -> dict[str, Any]:
         # Not cached: a copy, or an assignment, must not find another one's cached answers.
         return cast(dict[str, Any], dumpd(self))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # Headers and the like are in no dump, but an answer may depend on them.
+        return super()._get_llm_string(stop, **kwargs) + self.engine.pool.hidden_digest
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -174,7 +180,7 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
         events = self.engine.events(
             to_openai(messages, self.engine.pool), streaming=streaming, **options
         )
-        with closing(events), trace:
+        with in_langchains_words(), closing(events), trace:
             for event in events:
                 if isinstance(event, Drawing) and self.rate_limiter is not None:
                     for _ in range(event.n - permits):
@@ -198,15 +204,16 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
         events = self.engine.aevents(
             to_openai(messages, self.engine.pool), streaming=streaming, **options
         )
-        async with aclosing(events), trace:
-            async for event in events:
-                if isinstance(event, Drawing) and self.rate_limiter is not None:
-                    for _ in range(event.n - permits):
-                        await self.rate_limiter.aacquire(blocking=True)
-                    permits = 0
-                await trace.see(event)
-                if isinstance(event, Delta | RoutedResponse):
-                    yield event
+        with in_langchains_words():
+            async with aclosing(events), trace:
+                async for event in events:
+                    if isinstance(event, Drawing) and self.rate_limiter is not None:
+                        for _ in range(event.n - permits):
+                            await self.rate_limiter.aacquire(blocking=True)
+                        permits = 0
+                    await trace.see(event)
+                    if isinstance(event, Delta | RoutedResponse):
+                        yield event
 
 
 def _last(items: list[Delta | RoutedResponse]) -> RoutedResponse:

@@ -10,6 +10,9 @@ from bestroute.cost import CostModel
 from bestroute.pool import Arm, PooledModel
 from bestroute.query import Request
 
+TOO_LONG = "do not fit the context window"
+"""What a reason says where a shorter prompt would help."""
+
 
 def settings(request: Request, member: PooledModel) -> dict[str, Any]:
     """What a call would say, secrets still wrapped: to decide takes no key."""
@@ -70,5 +73,5 @@ def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) 
     answer = params.get("max_completion_tokens") or params.get("max_tokens") or 1
     needed = cost_model.prompt_tokens(member.name, request.prompt) + answer
     if needed > window:
-        return f"about {needed:.0f} tokens do not fit the context window of {window}"
+        return f"about {needed:.0f} tokens {TOO_LONG} of {window}"
     return None

@@ -6,7 +6,7 @@ Each message says what was wrong, where, and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bestroute.samples import Call
@@ -38,6 +38,10 @@ class RequestError(BestRouteError, ValueError):
 
 class NoEligibleArmError(RequestError):
     """No arm of the pool can serve this request (context, images, tools ...)."""
+
+
+class ContextWindowError(NoEligibleArmError):
+    """The prompt is too long for the models that could serve it otherwise; a shorter one helps."""
 
 
 class RouterNotTrained(BestRouteError):  # noqa: N818
@@ -95,3 +99,16 @@ class SamplingError(BestRouteError):
         super().__init__(message)
         self.causes = tuple(causes)
         self.calls = tuple(calls)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with causes of other packages as text: few of their exceptions survive it."""
+        causes = tuple(each if _is_plain(each) else _as_text(each) for each in self.causes)
+        return type(self), (str(self),), {**vars(self), "causes": causes}
+
+
+def _is_plain(error: BaseException) -> bool:
+    return isinstance(error, BestRouteError) or type(error).__module__ == "builtins"
+
+
+def _as_text(error: BaseException) -> BestRouteError:
+    return BestRouteError(f"{type(error).__name__}: {error}")

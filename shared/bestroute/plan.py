@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bestroute.constraints import excluded_arms
+from bestroute.constraints import TOO_LONG, excluded_arms
 from bestroute.cost import CostModel
 from bestroute.errors import (
+    ContextWindowError,
     MissingPriceError,
     NoEligibleArmError,
     PoolMismatchError,
@@ -50,7 +51,8 @@ def plan(
         limits: What this call rules out; its model is a pool name.
 
     Raises:
-        NoEligibleArmError: No arm of the pool can serve the request.
+        NoEligibleArmError: No arm of the pool can serve the request; a `ContextWindowError`
+            where a shorter prompt might be served.
         UnknownModelError: The limits speak of a model that is not in the pool.
     """
     for name in (*limits.cached_tokens, *(limits.models or ())):
@@ -120,7 +122,8 @@ def _left(pool: ModelPool, excluded: Mapping[Arm, str]) -> tuple[Arm, ...]:
     if arms := tuple(arm for arm in pool.arms if arm not in excluded):
         return arms
     reasons = "; ".join(sorted(set(excluded.values())))
-    raise NoEligibleArmError(f"no arm of the pool can serve this request: {reasons}")
+    kind = ContextWindowError if TOO_LONG in reasons else NoEligibleArmError
+    raise kind(f"no arm of the pool can serve this request: {reasons}")
 
 
 def _too_dear(arms: Sequence[Arm], costs: Mapping[Arm, float], max_cost: float) -> dict[Arm, str]:

@@ -17,6 +17,7 @@ from bestroute._sync import run_sync
 from bestroute.learning.samples import read_samples, write_samples
 from bestroute.query import Request
 from bestroute.rewards.base import checked
+from bestroute.samples import Call
 from bestroute.sampling import Sampler
 
 POOL = ModelPool.from_dict(
@@ -180,3 +181,28 @@ def test_errors_cross_processes(error: Exception) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
     assert vars(again).keys() == vars(error).keys()
+
+
+class ForeignError(Exception):
+    """As those of LiteLLM: pickled, it cannot be made again."""
+
+    def __init__(self, message: str, *, response: object) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+def test_causes_of_other_packages_cross_processes_as_text() -> None:
+    call = Call(model="small", requested=1, error="out of order")
+    own = [ValueError("a"), errors.ScoreError("b")]
+    error = errors.SamplingError(
+        "nobody", causes=[*own, ForeignError("c", response=object())], calls=[call]
+    )
+    again = pickle.loads(pickle.dumps(error))
+    assert again.calls == (call,)
+    assert [str(cause) for cause in again.causes] == ["a", "b", "ForeignError: c"]
+    assert [type(cause) for cause in again.causes] == [
+        ValueError,
+        errors.ScoreError,
+        errors.BestRouteError,
+    ]
+    assert error.causes[2].response  # type: ignore[attr-defined]
