@@ -51,14 +51,19 @@ def parent(run_manager: ParentLike | None) -> ParentLike | None:
     return run_manager or _parent.get()
 
 
-CONFIGURABLE = (*KNOBS, "max_cost", "max_n")
-"""What `config["configurable"]` may say, by these names, without `configurable_fields`."""
+CONFIGURABLE = {f"bestroute_{name}": name for name in (*KNOBS, "max_cost", "max_n")}
+"""What `config["configurable"]` may say, by which name, without `configurable_fields`.
+
+The values are shared with all that runs beside: a bare `threshold` may be a retriever's.
+"""
 
 
 def configured(config: RunnableConfig | None) -> dict[str, Any]:
     """Options of a call that its config holds, or that of the graph or chain around it."""
     values = ensure_config(config).get("configurable") or {}
-    return {name: values[name] for name in CONFIGURABLE if values.get(name) is not None}
+    return {
+        name: values[given] for given, name in CONFIGURABLE.items() if values.get(given) is not None
+    }
 
 
 class Doors(BaseChatModel):

@@ -35,7 +35,8 @@ class Routing(CallDefaults, Serializable):
     The options are the fields of `bestroute.defaults.CallDefaults`.
 
     Raises:
-        ConfigError: The pool cannot be read, there is none, or options contradict each other.
+        ConfigError: The pool cannot be read, there is none, or options contradict each other
+            or speak of models that it does not hold.
         ArtifactError: The saved router cannot be read, or does not fit the pool.
     """
 
@@ -68,6 +69,7 @@ class Routing(CallDefaults, Serializable):
         )
         super().__init__(source=source, **fields)
         self.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call
+        self.check_against(self.engine.pool)
 
     @classmethod
     def from_pretrained(

@@ -48,13 +48,16 @@ class ToolCalling(Runnable[LanguageModelInput, AIMessage]):
 
         Args:
             tools: Tools in any form that LangChain knows.
-            tool_choice: auto, none, required (or any, or True), a tool's name, or OpenAI's form.
+            tool_choice: auto, none, required (or any, or True), a tool's name, or OpenAI's or
+                Anthropic's form.
             strict: Whether arguments must follow the schema exactly.
             **kwargs: Further parameters to bind, such as `parallel_tool_calls`.
 
         Raises:
             ConfigError: The choice is not among the tools.
         """
+        if not tools:
+            kwargs.pop("parallel_tool_calls", None)  # providers refuse it without tools
         return self.bind(**tool_params(tools, tool_choice, strict=strict), **kwargs)
 
     def with_structured_output(

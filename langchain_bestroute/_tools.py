@@ -29,18 +29,21 @@ def tool_params(
 
     Args:
         tools: Tools in any form that LangChain knows; none are no parameters at all.
-        choice: auto, none, required (or any, or True), a tool's name, or OpenAI's own form.
+        choice: auto, none, required (or any, or True), a tool's name, or OpenAI's or
+            Anthropic's own form.
         strict: Whether arguments must follow the schema exactly.
 
     Raises:
         ConfigError: The choice is not among the tools.
     """
-    if not tools:
-        return {}
     offered = [_tool(tool, strict) for tool in tools]
     names = [str(tool["function"]["name"]) for tool in offered if "function" in tool]
     chosen = _choice(choice, names)
-    return {"tools": offered, **({} if chosen is None else {"tool_choice": chosen})}
+    if offered:
+        return {"tools": offered, **({} if chosen is None else {"tool_choice": chosen})}
+    if chosen in (None, "auto", "none"):
+        return {}
+    raise ConfigError(f"tool_choice is {choice!r}, and no tools are given")
 
 
 def tool_name(schema: Schema) -> str:
@@ -76,7 +79,7 @@ def _tool(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
 
 def _choice(choice: ToolChoice, names: Sequence[str]) -> str | dict[str, Any] | None:
     if isinstance(choice, Mapping):
-        return dict(choice)
+        return _spelt_out(choice, names)
     if isinstance(choice, bool) or not choice:
         return "required" if choice else None
     if choice in names:
@@ -87,3 +90,11 @@ def _choice(choice: ToolChoice, names: Sequence[str]) -> str | dict[str, Any] | 
         f"tool_choice {choice!r} is none of the tools ({', '.join(names)}) "
         f"and none of {', '.join(_CHOICES)}"
     )
+
+
+def _spelt_out(choice: Mapping[str, Any], names: Sequence[str]) -> str | dict[str, Any] | None:
+    """OpenAI's form as it is, Anthropic's in OpenAI's words."""
+    kind = choice.get("type")
+    if kind in _CHOICES:
+        return _choice(str(kind), names)
+    return _choice(str(choice.get("name")), names) if kind == "tool" else dict(choice)

@@ -47,7 +47,7 @@ Change = Begin | End
 def changes(event: object) -> Iterator[Change]:
     """The child runs that begin and end with an event of the engine."""
     if isinstance(event, Decided):
-        yield Begin("route", "route", {})
+        yield Begin("route", "bestroute.route", {})
         yield End("route", plain_decision(event.decision))
     elif isinstance(event, Drawing):
         for sample in range(event.n):
@@ -55,7 +55,8 @@ def changes(event: object) -> Iterator[Change]:
     elif isinstance(event, Drew):
         yield from _drew(event)
     elif isinstance(event, Selected):
-        yield Begin("select", "select", {"models": [each.model for each in event.samples]})
+        models = [each.model for each in event.samples]
+        yield Begin("select", "bestroute.select", {"models": models})
         yield End("select", _selection(event))
 
 
@@ -66,7 +67,7 @@ def plain_decision(decision: Decision) -> dict[str, Any]:
 
 def _candidate(event: Drawing | Drew, sample: int, reason: str) -> Begin:
     inputs = {"model": event.model, "sample": sample, "reason": reason}
-    return Begin((event.index, sample), "candidate", inputs)
+    return Begin((event.index, sample), "bestroute.candidate", inputs)
 
 
 def _drew(event: Drew) -> Iterator[Change]:
@@ -173,12 +174,16 @@ class AsyncTrace:
 
 
 def _children(kind: type[BaseCallbackManager], run: ParentLike | None) -> Any:
-    """The manager of a model run's children, which LangChain offers to chains only."""
+    """The manager of a model run's children, which LangChain offers to chains only.
+
+    What its metadata says of a model (`ls_provider` ...) is not said of them.
+    """
     if run is None or not run.inheritable_handlers:
         return None
     children = kind(handlers=[], parent_run_id=run.run_id)
     children.set_handlers(list(run.inheritable_handlers))
     children.add_tags(list(run.inheritable_tags))
     children.add_tags([_TAG])
-    children.add_metadata(run.inheritable_metadata)
+    inherited = run.inheritable_metadata.items()
+    children.add_metadata({key: each for key, each in inherited if not key.startswith("ls_")})
     return children

@@ -55,7 +55,8 @@ class BestRouteRouter(Routing, RunnableSerializable[LanguageModelInput, Decision
 
         Args:
             input: A text, messages, or a prompt value.
-            config: Callbacks, tags ...; its configurable values are options as well.
+            config: Callbacks, tags ...; its configurable values `bestroute_threshold` (or
+                `bestroute_max_drop`, `_target_cost`, `_max_cost`, `_max_n`) are options as well.
             **kwargs: Options of this call.
 
         Raises:

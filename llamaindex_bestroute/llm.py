@@ -132,7 +132,8 @@ class BestRouteLLM(CallDefaults, Prompting):
         )
         super().__init__(source=source, **fields)
         if source is not given:  # a pickle's is built when first asked for
-            _ = self._policy, self._members  # a mistake shows here, not at the first call
+            _ = self._policy  # a mistake shows here, not at the first call
+            self.check_against(self.engine.pool)
 
     @classmethod
     def from_pretrained(
@@ -285,7 +286,7 @@ class BestRouteLLM(CallDefaults, Prompting):
         return Question(
             engine=self.engine,
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),
-            messages=to_openai(messages),
+            messages=to_openai(messages, self.engine.pool.fingerprint),
             options=options,
             limiter=self.rate_limiter,
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from bestroute.errors import ConfigError
+from bestroute.pool import ModelPool
 from bestroute.target import OnUncertified, override
 
 
@@ -51,6 +54,22 @@ class CallDefaults(BaseModel):
     temperature: float | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
+
+    def check_against(self, pool: ModelPool) -> None:
+        """Refuse what no call could use: names that are not in the pool, a broken pattern.
+
+        Raises:
+            UnknownModelError: A name is not in the pool.
+            ConfigError: `query_pattern` is no regular expression.
+        """
+        for name in (*(self.models or ()), *(self.cached_tokens or {})):
+            pool[name]
+        try:
+            re.compile(self.query_pattern or "")
+        except re.error as error:
+            raise ConfigError(
+                f"query_pattern {self.query_pattern!r} is no regular expression: {error}"
+            ) from error
 
     def options_of(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """The options of a call: its own win over the fields, `None` is as good as left out."""

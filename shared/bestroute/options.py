@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from re import Pattern
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 from bestroute.errors import ConfigError
 from bestroute.query import Request
-from bestroute.target import ASKED, OnUncertified, Target
+from bestroute.target import ASKED, KNOBS, OnUncertified, Target
 
 Messages = str | Sequence[Mapping[str, Any]]
 
 LIMITS = ("model", "models", "max_n", "max_cost", "cached_tokens")
 READING = ("query_text", "query_turns", "query_pattern")
+_FOR_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
+_KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    **dict.fromkeys((*KNOBS, "confidence", "max_cost", "temperature"), (Real, "a number")),
+    **dict.fromkeys(("max_n", "streaming_max_n", "query_turns"), (Integral, "a whole number")),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), (Integral, "a whole number")),
+    **dict.fromkeys(("model", "query_text"), (str, "a text")),
+    "models": (Collection, "names of models"),
+    "cached_tokens": (Mapping, "tokens by the name of a model"),
+    "query_pattern": ((str, Pattern), "a regular expression"),
+    "answer_schema": (Mapping, "a JSON schema"),
+}
+"""What options must be, where a wrong type would go far before it is noticed."""
 
 
 class Options(TypedDict, total=False):
@@ -47,7 +62,7 @@ class Options(TypedDict, total=False):
         temperature, top_p, max_tokens, max_completion_tokens, stop, seed, timeout, tools,
             tool_choice, parallel_tool_calls, response_format, presence_penalty,
             frequency_penalty, logit_bias, logprobs, top_logprobs, reasoning_effort, user,
-            metadata, extra_headers, extra_body: OpenAI's parameters in LiteLLM's names; any
+            extra_headers, extra_body: OpenAI's parameters in LiteLLM's names; any
             other that LiteLLM knows is taken as well. They win over the pool's own.
     """
 
@@ -84,7 +99,6 @@ class Options(TypedDict, total=False):
     top_logprobs: int | None
     reasoning_effort: str | None
     user: str | None
-    metadata: Mapping[str, Any] | None
     extra_headers: Mapping[str, str] | None
     extra_body: Any
 
@@ -110,8 +124,8 @@ class Limits:
         if self.max_cost is not None and not self.max_cost >= 0:
             raise ConfigError(f"max_cost is {self.max_cost}; expected $ for one request")
         for model, tokens in self.cached_tokens.items():
-            if tokens < 0:
-                raise ConfigError(f"cached_tokens of {model!r} is {tokens}; expected 0 or more")
+            if not (isinstance(tokens, Integral) and tokens >= 0):
+                raise ConfigError(f"cached_tokens of {model!r} is {tokens!r}; expected 0 or more")
 
 
 class Asked(NamedTuple):
@@ -132,9 +146,12 @@ def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = Fa
 
     Raises:
         RequestError: The request is malformed.
-        ConfigError: Options contradict each other, or are out of range.
+        ConfigError: Options contradict each other, are out of range, or of a wrong type.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    _check_kinds(given)
+    if "tools" in given and not given["tools"]:
+        _taken(given, _FOR_TOOLS)  # providers refuse an empty list, and the rest without one
     target = Target(**_taken(given, ASKED))
     most_when_streaming = given.pop("streaming_max_n", None)
     limits = _taken(given, LIMITS)
@@ -142,6 +159,14 @@ def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = Fa
         limits["max_n"] = min(most_when_streaming, limits.get("max_n", most_when_streaming))
     fields = _taken(given, (*READING, "answer_schema"))
     return Asked(Request.build(messages, given, **fields), target, Limits(**limits))
+
+
+def _check_kinds(given: Mapping[str, Any]) -> None:
+    for name, (kind, words) in _KINDS.items():
+        value = given.get(name)
+        fits = value is None or (isinstance(value, kind) and not isinstance(value, bool))
+        if not fits or (name == "models" and isinstance(value, str)):
+            raise ConfigError(f"{name} is {value!r}; expected {words}")
 
 
 def _taken(given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bestroute import Arm, BestRoute, Cascade
@@ -165,6 +167,49 @@ IMPOSSIBLE = (
 def test_impossible_options(options: Any, chat_server: ChatServer) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))} "):
         routed(chat_server).route("hi", **options)
+
+
+WRONG = (
+    {"max_n": "two"},
+    {"max_n": 1.5},
+    {"max_n": True},
+    {"streaming_max_n": "1"},
+    {"max_cost": "0.1"},
+    {"threshold": "high"},
+    {"max_drop": [0.1]},
+    {"target_cost": {}},
+    {"confidence": "0.9", "max_drop": 0.1},
+    {"model": 3},
+    {"models": "small"},
+    {"models": 3},
+    {"cached_tokens": ["small"]},
+    {"cached_tokens": {"small": "many"}},
+    {"query_turns": "2"},
+    {"query_pattern": 3},
+    {"query_text": b"?"},
+    {"answer_schema": "object"},
+    {"max_tokens": "9"},
+    {"temperature": "0"},
+)
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_options_of_a_wrong_type(options: Any, chat_server: ChatServer) -> None:
+    with pytest.raises(ConfigError, match=rf"^{next(iter(options))} .*; expected "):
+        routed(chat_server).route("hi", **options)
+
+
+def test_options_of_a_right_type(chat_server: ChatServer) -> None:
+    options: Any = {"threshold": np.float32(0.5), "max_n": np.int64(2), "models": {"small", "big"}}
+    given = {"query_pattern": re.compile("h(i)"), "cached_tokens": {"small": np.int64(3)}}
+    assert routed(chat_server).route("hi", **options, **given).arm.model == "small"
+
+
+def test_parameters_of_tools_need_tools(chat_server: ChatServer) -> None:
+    engine = routed(chat_server)
+    engine.complete("hi", tools=[], tool_choice="auto", parallel_tool_calls=False, max_tokens=9)
+    assert chat_server.requests[-1]["max_tokens"] == 9
+    assert not chat_server.requests[-1].keys() & {"tools", "tool_choice", "parallel_tool_calls"}
 
 
 def test_what_the_router_reads_is_the_callers_choice(chat_server: ChatServer) -> None:

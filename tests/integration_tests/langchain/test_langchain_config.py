@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 
 from bestroute import BestRoute, Cascade, ModelPool
-from bestroute.errors import NoEligibleArmError, RouterNotTrained, UnknownModelError
+from bestroute.errors import ConfigError, NoEligibleArmError, RouterNotTrained, UnknownModelError
 from langchain_bestroute import ChatBestRoute
 from tests.servers import Body, ChatServer, Reply
 
@@ -46,9 +48,9 @@ def test_configurable_fields(pool: Any, chat_server: ChatServer) -> None:
 
 
 def test_configurable_inside_a_chain_with_tools(pool: Any, chat_server: ChatServer) -> None:
-    llm: Any = ChatBestRoute(pool=pool).configurable_fields(**CONFIGURABLE)
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-    chain = llm.bind_tools(tools).with_config(configurable={"max_n": 2})
+    bound = ChatBestRoute(pool=pool).bind_tools(tools)
+    chain = bound.with_config(configurable={"bestroute_max_n": 2})
     assert about(chain.invoke(ASK))["arm"] == "openai/small:2"
     assert chat_server.requests[-1]["tools"]
 
@@ -57,7 +59,9 @@ def test_configurable_inside_a_chain_with_tools(pool: Any, chat_server: ChatServ
 async def test_configurable_values_need_no_declaration(
     door: str, pool: Any, chat_server: ChatServer
 ) -> None:
-    llm = ChatBestRoute(pool=pool).with_config(configurable={"max_n": 2, "thread_id": "t"})
+    llm = ChatBestRoute(pool=pool).with_config(
+        configurable={"bestroute_max_n": 2, "thread_id": "t", "max_n": "many"}
+    )
     if door in ("invoke", "stream"):
         given: Any = getattr(llm, door)(ASK)
         messages = [given] if door == "invoke" else list(given)
@@ -69,14 +73,23 @@ async def test_configurable_values_need_no_declaration(
     assert "thread_id" not in chat_server.requests[-1]
 
 
+def test_values_of_others_are_not_taken_for_options(pool: Any, chat_server: ChatServer) -> None:
+    theirs: Any = {"configurable": {"threshold": 0.8, "max_cost": "low", "max_n": object()}}
+    message = ChatBestRoute(pool=pool).invoke(ASK, theirs)
+    assert about(message)["arm"] == "openai/small:3"
+    wrong: Any = {"configurable": {"bestroute_max_cost": "0.1"}}
+    with pytest.raises(ConfigError, match="max_cost is '0.1'; expected a number"):
+        ChatBestRoute(pool=pool).invoke(ASK, wrong)
+
+
 def test_configurable_values_come_through_a_chain(pool: Any, chat_server: ChatServer) -> None:
     chain = RunnableLambda(lambda text: text) | ChatBestRoute(pool=pool)
     inner: Any = RunnableLambda(lambda text: ChatBestRoute(pool=pool).invoke(text))
     for each in (chain, inner):
-        message = each.invoke(ASK, {"configurable": {"max_n": 2}})
+        message = each.invoke(ASK, {"configurable": {"bestroute_max_n": 2}})
         assert about(message)["arm"] == "openai/small:2"
     bound = ChatBestRoute(pool=pool).bind(max_n=1)
-    won = bound.invoke(ASK, {"configurable": {"max_n": 2}})
+    won = bound.invoke(ASK, {"configurable": {"bestroute_max_n": 2}})
     assert about(won)["arm"] == "openai/big:1"  # what the call says wins
 
 
@@ -132,6 +145,42 @@ def test_what_a_cached_answer_depends_on(pool: Any, chat_server: ChatServer) -> 
         assert (calls(asking), calls(asking)) == (1, 0), asking
     for fields in ({"max_cost": 1.0}, {"query_turns": 2}, {"query_pattern": "(six)"}):
         assert (calls(**fields), calls(**fields)) == (1, 0), fields
+
+
+def _with_headers(pool: Any, tenant: str, **params: Any) -> Any:
+    small, big = pool["models"]
+    headers = {"extra_headers": {"X-Tenant": tenant}}
+    return {"models": [{**small, "params": {**small["params"], **headers, **params}}, big]}
+
+
+def test_hidden_parameters_keep_cached_answers_apart(pool: Any, chat_server: ChatServer) -> None:
+    cache = InMemoryCache()
+
+    def answer(given: Any) -> Any:
+        return ChatBestRoute(pool=given, cache=cache).invoke(ASK).content
+
+    for tenant in ("a", "b"):
+        chat_server.reply = f"for {tenant}"
+        assert answer(_with_headers(pool, tenant)) == f"for {tenant}"
+    chat_server.reply = "for nobody"
+    assert answer(_with_headers(pool, "a")) == "for a"
+    assert answer(_with_headers(pool, "a", api_key="another")) == "for a"
+    assert answer(_with_headers(pool, "canary-9")) == "for nobody"
+    assert "canary" not in str(cache._cache.keys())
+
+
+def test_what_is_hidden_is_used_and_not_written_down(pool: Any, chat_server: ChatServer) -> None:
+    llm = ChatBestRoute(pool=_with_headers(pool, "canary-8"), max_retries=0)
+    assert about(llm.invoke(ASK))["model"] == "openai/small"
+    assert "canary-8" in chat_server.headers[-1].values()
+    address = chat_server.url.replace("http://", "http://user:canary-9@")
+    llm = ChatBestRoute(pool=_with_headers(pool, "canary-8", api_base=address))
+    assert llm.engine.pool.models[0].call_params()["api_base"] == address
+    written = f"{dumpd(llm)} {llm!r} {pickle.dumps(llm)!r} {llm._get_llm_string()}"
+    assert "canary" not in written
+    assert chat_server.url in written
+    revived = pickle.loads(pickle.dumps(llm))
+    assert revived.engine.pool.models[0].call_params()["api_base"] == chat_server.url
 
 
 def _member(pool: Any, **facts: Any) -> dict[str, Any]:

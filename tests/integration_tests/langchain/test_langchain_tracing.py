@@ -72,10 +72,10 @@ async def test_candidates_and_selection_are_child_runs(
     assert all("nostream" in (child.tags or []) for child in children)
     assert all(child.end_time for child in children)
     names = [child.name for child in children]
-    assert names == ["route", *["candidate"] * 4, "select"]
+    assert names == ["bestroute.route", *["bestroute.candidate"] * 4, "bestroute.select"]
     assert children[0].outputs is not None
     assert children[0].outputs["arm"] == "openai/small:3"
-    candidates = [child.outputs or {} for child in children if child.name == "candidate"]
+    candidates = [child.outputs or {} for child in children if child.name == "bestroute.candidate"]
     assert [each["model"] for each in candidates] == ["openai/small"] * 3 + ["openai/big"]
     usage = Counter[str]()
     for each in candidates:
@@ -105,9 +105,22 @@ async def test_event_streams_show_the_answer_only(pool: Any, chat_server: ChatSe
     assert [e["event"] for e in events].count("on_chat_model_end") == 1
     assert not any(loser in str(events) for loser in LOSERS)
     names = Counter(event["name"] for event in events if event["event"] == "on_chain_end")
-    assert names["candidate"] == 4
+    assert names["bestroute.candidate"] == 4
     quiet = [e async for e in chain.astream_events(ASK, version="v2", exclude_tags=["nostream"])]
-    assert "candidate" not in {event["name"] for event in quiet}
+    assert "bestroute.candidate" not in {event["name"] for event in quiet}
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_child_runs_inherit_what_is_not_said_of_the_model(
+    door: str, pool: Any, chat_server: ChatServer
+) -> None:
+    tracer = Tracer()
+    await ask(ChatBestRoute(pool=pool), door, callbacks=[tracer], metadata={"tenant": "a"})
+    assert tracer.model_run.child_runs
+    for child in tracer.model_run.child_runs:
+        metadata = (child.extra or {}).get("metadata", {})
+        assert metadata["tenant"] == "a"
+        assert not [name for name in metadata if name.startswith("ls_")]
 
 
 class Ends(AsyncCallbackHandler):
@@ -163,7 +176,9 @@ async def test_a_failure_is_a_failed_candidate(
     )
     tracer = Tracer()
     await ask(ChatBestRoute(pool=pool, max_retries=0), door, callbacks=[tracer])
-    candidates = [child for child in tracer.model_run.child_runs if child.name == "candidate"]
+    candidates = [
+        child for child in tracer.model_run.child_runs if child.name == "bestroute.candidate"
+    ]
     assert ["out of order" in (child.error or "") for child in candidates] == [True] * 3 + [False]
 
 
@@ -183,7 +198,7 @@ async def test_runs_end_when_a_stream_is_left(one_model: Any, chat_server: ChatS
     stream = ChatBestRoute(pool=one_model).stream(ASK, {"callbacks": [tracer]})
     next(stream)
     stream.close()
-    children = [run for run in tracer.run_map.values() if run.name == "candidate"]
+    children = [run for run in tracer.run_map.values() if run.name == "bestroute.candidate"]
     left = [child for root in tracer.roots for child in root.child_runs] + children
     assert left
     assert all(child.end_time for child in left)

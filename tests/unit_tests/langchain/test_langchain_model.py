@@ -18,7 +18,13 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, ValidationError
 
 from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
-from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, RouterNotTrained
+from bestroute.errors import (
+    ArtifactError,
+    ConfigError,
+    PoolMismatchError,
+    RouterNotTrained,
+    UnknownModelError,
+)
 from bestroute.rewards import FunctionReward
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
@@ -124,6 +130,12 @@ def test_mistakes_show_when_it_is_built(tmp_path: Path, artifact: Path) -> None:
         ChatBestRoute(pool=POOL, engine=BestRoute(ModelPool.from_dict(POOL)))
     with pytest.raises(ValidationError, match="treshold"):
         ChatBestRoute(pool=POOL, treshold=0.5)
+    with pytest.raises(UnknownModelError, match="'nope' in the pool; it holds: small, big"):
+        ChatBestRoute(pool=POOL, models=("small", "nope"))
+    with pytest.raises(UnknownModelError, match="'nope'"):
+        ChatBestRoute(pool=POOL, cached_tokens={"nope": 1})
+    with pytest.raises(ConfigError, match=r"query_pattern '\(' is no regular expression"):
+        ChatBestRoute(pool=POOL, query_pattern="(")
 
 
 def test_an_error_does_not_quote_the_key() -> None:
@@ -257,6 +269,10 @@ def divide(a: int, b: int) -> float:
         (True, "required"),
         ("multiply", {"type": "function", "function": {"name": "multiply"}}),
         ({"type": "function", "function": {"name": "Add"}},) * 2,
+        ({"type": "any"}, "required"),
+        ({"type": "auto", "disable_parallel_tool_use": True}, "auto"),
+        ({"type": "none"}, "none"),
+        ({"type": "tool", "name": "Add"}, {"type": "function", "function": {"name": "Add"}}),
     ],
 )
 def test_tools_of_every_form(choice: Any, sent: Any) -> None:
@@ -270,6 +286,21 @@ def test_tools_of_every_form(choice: Any, sent: Any) -> None:
 def test_an_unknown_tool_choice() -> None:
     with pytest.raises(ConfigError, match="'ad' is none of the tools \\(Add\\)"):
         ChatBestRoute(pool=POOL).bind_tools([Add], tool_choice="ad")
+    with pytest.raises(ConfigError, match="'ad' is none of the tools \\(Add\\)"):
+        ChatBestRoute(pool=POOL).bind_tools([Add], tool_choice={"type": "tool", "name": "ad"})
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none", False, {"type": "auto"}])
+def test_no_tools_are_no_parameters(choice: Any) -> None:
+    llm = ChatBestRoute(pool=POOL)
+    bound: Any = llm.bind_tools([], tool_choice=choice, parallel_tool_calls=False, max_n=1)
+    assert bound.kwargs == {"max_n": 1}
+
+
+@pytest.mark.parametrize("choice", ["any", "required", True, {"type": "any"}])
+def test_a_call_of_no_tool_cannot_be_demanded(choice: Any) -> None:
+    with pytest.raises(ConfigError, match="no tools are given"):
+        ChatBestRoute(pool=POOL).bind_tools([], tool_choice=choice)
 
 
 def test_a_policy_of_ones_own_keeps_deciding(artifact: Path) -> None:

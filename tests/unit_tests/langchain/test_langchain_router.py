@@ -164,7 +164,7 @@ def test_configurable_fields(router: BestRouteRouter) -> None:
 
 
 async def test_configurable_values_need_no_declaration(router: BestRouteRouter) -> None:
-    config: Any = {"configurable": {"threshold": 0.9, "thread_id": "t"}}
+    config: Any = {"configurable": {"bestroute_threshold": 0.9, "threshold": "theirs"}}
     assert router.invoke(EASY[0], config).arm == BIG
     assert (await router.ainvoke(EASY[0], config)).arm == BIG
     chain = RunnableLambda(lambda text: text) | router
