@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import hmac
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from langchain_core._api import suppress_langchain_beta_warning
 from langchain_core.language_models import BaseChatModel
-from langchain_core.load import dumps, loads
+from langchain_core.load import dumpd, dumps, loads
 from langchain_core.messages import BaseMessage, convert_to_messages
 
+from bestroute.errors import ConfigError
 from langchain_bestroute._completions import Pieces, completion
 from langchain_bestroute._messages import from_openai
-from langchain_bestroute._quiet import Model, quietly
+from langchain_bestroute._quiet import Model, is_blocking, quietly
 
 _CHOICES = {"required": "any"}
 _FOR_TOOLS = ("tool_choice", "parallel_tool_calls")
+_MAY_HOLD_KEYS = ("headers", "_query")  # LangChain's dumps show them
+_OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
 class ChatModelClient:
@@ -26,8 +30,7 @@ class ChatModelClient:
 
     No callback that the caller's runs hand down hears of it, those of the object itself do; no
     cache answers, for n samples must not be one. Rate limiter and retries are the object's own.
-    Pickles of objects that LangChain can serialise hold no keys: those are read from the
-    environment again.
+    Pickles hold no keys: those are read from the environment again.
 
     Args:
         chat_model: The chat model; not changed.
@@ -58,7 +61,13 @@ class ChatModelClient:
         model, kwargs = self._prepared(params)
         if stream and hasattr(self.chat_model, "stream_usage"):
             kwargs["stream_usage"] = True
-        answers = quietly(model, [_message(each) for each in messages], kwargs, stream=stream)
+        answers = quietly(
+            model,
+            [_message(each) for each in messages],
+            kwargs,
+            stream=stream,
+            blocking=is_blocking(self.chat_model, stream=stream),
+        )
         first = await _soon(answers, timeout)
         if stream:
             return _pieces(first, answers, timeout)
@@ -80,11 +89,24 @@ class ChatModelClient:
             given["tool_choice"] = _tool_choice(given["tool_choice"])
         return model.bind_tools(params["tools"], **given), kwargs
 
+    @property
+    def is_written(self) -> bool:
+        """Whether it can be written down without keys: LangChain knows which fields they are.
+
+        Not so of headers and queries, which may hold some.
+        """
+        chat_model = self.chat_model
+        return chat_model.is_lc_serializable() and not _may_hold_keys(dumpd(chat_model))
+
     def __repr__(self) -> str:
-        """What tells it from others: two that are configured alike have the same."""
-        is_written = self.chat_model.is_lc_serializable()
-        text = dumps(self.chat_model) if is_written else repr(self.chat_model)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        """What tells it from others: two that are configured alike have the same.
+
+        Out of what may hold keys the digest is made with one of this process alone.
+        """
+        has_dump = self.chat_model.is_lc_serializable()
+        text = dumps(self.chat_model) if has_dump else repr(self.chat_model)
+        key = b"" if self.is_written else _OF_THIS_PROCESS
+        digest = hmac.digest(key, text.encode(), "sha256").hex()[:16]
         return f"{type(self).__name__}({type(self.chat_model).__name__}, {digest})"
 
     def __eq__(self, other: object) -> bool:
@@ -100,10 +122,18 @@ class ChatModelClient:
         return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """What pickle keeps: no keys, where LangChain knows which fields they are."""
-        if self.chat_model.is_lc_serializable():
-            return _read, (type(self.chat_model), dumps(self.chat_model))
-        return ChatModelClient, (self.chat_model,)
+        """What pickle keeps: no keys.
+
+        Raises:
+            ConfigError: It cannot be written down without keys.
+        """
+        kind = type(self.chat_model)
+        if not self.is_written:
+            raise ConfigError(
+                f"a pool with this {kind.__name__} is not pickled, for keys would be: LangChain "
+                "cannot serialise it, or it has headers or a query; build the pool again instead"
+            )
+        return _read, (kind, dumps(self.chat_model))
 
 
 def _read(kind: type[BaseChatModel], text: str) -> ChatModelClient:
@@ -115,6 +145,15 @@ def _read(kind: type[BaseChatModel], text: str) -> ChatModelClient:
             secrets_from_env=True,
         )
     return ChatModelClient(chat_model)
+
+
+def _may_hold_keys(dump: Any) -> bool:
+    if isinstance(dump, Mapping):
+        return any(
+            (bool(value) and name.endswith(_MAY_HOLD_KEYS)) or _may_hold_keys(value)
+            for name, value in dump.items()
+        )
+    return isinstance(dump, list) and any(map(_may_hold_keys, dump))
 
 
 def _message(message: Mapping[str, Any]) -> BaseMessage:

@@ -30,6 +30,7 @@ def completion(message: AIMessage) -> Any:
         "index": 0,
         "message": {name: value for name, value in said.items() if value is not None},
         "finish_reason": _finish_reason(message.response_metadata, calls=bool(calls)),
+        "logprobs": _logprobs(message.response_metadata),
     }
     return ModelResponse(choices=[choice], **_usage(message.usage_metadata))
 
@@ -53,7 +54,7 @@ class Pieces:
             "reasoning_content": _reasoning(chunk),
             "tool_calls": [self._call(call) for call in chunk.tool_call_chunks] or None,
         }
-        return _stream({"delta": delta})
+        return _stream({"delta": delta, "logprobs": _logprobs(chunk.response_metadata)})
 
     def last(self) -> Any:
         """Why it ended, and the usage."""
@@ -117,6 +118,12 @@ def _finish_reason(metadata: Mapping[str, Any], *, calls: bool) -> str:
     if found is None or str(found).lower() == "stop":
         return "tool_calls" if calls else "stop"
     return str(found)
+
+
+def _logprobs(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where they are in OpenAI's form."""
+    found = metadata.get("logprobs")
+    return found if isinstance(found, Mapping) and found.get("content") else None
 
 
 def _usage(counted: UsageMetadata | None) -> dict[str, Any]:

@@ -75,12 +75,12 @@ def _described(chat_model: BaseChatModel) -> dict[str, Any]:
 
 
 def written(pool: ModelPool | None) -> dict[str, Any]:
-    """`{"chat_models": ...}` by member, for those that LangChain can write down."""
+    """`{"chat_models": ...}` by member, for those that can be written down without keys."""
     clients = {member.name: member.client for member in pool.models} if pool else {}
     chat_models = {
         name: client.chat_model
         for name, client in clients.items()
-        if isinstance(client, ChatModelClient) and client.chat_model.is_lc_serializable()
+        if isinstance(client, ChatModelClient) and client.is_written
     }
     return {"chat_models": chat_models} if chat_models else {}
 

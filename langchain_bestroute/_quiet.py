@@ -7,72 +7,77 @@ wish and do hear.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, cast
 
+from langchain_core.language_models import BaseChatModel, SimpleChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
 
-from bestroute._sync import in_call_thread, in_sync_door
+from bestroute._sync import in_sync_door
+from bestroute._walks import END, TaskWalk, ThreadWalk
 
 Model = Runnable[Any, Any]
 
-_END = object()
-
 
 async def quietly(
-    model: Model, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], *, stream: bool
+    model: Model,
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    *,
+    stream: bool,
+    blocking: bool,
 ) -> AsyncGenerator[BaseMessage, None]:
     """Pieces of the model's answer, or without `stream` all of it at once.
-
-    A sync caller's model is asked by its sync methods, in a thread: the async client of a chat
-    model belongs to one event loop, the user's, and fails in another.
 
     Args:
         model: A chat model, or one with tools bound.
         messages: What to ask.
         kwargs: Arguments of the call.
         stream: Whether pieces are wanted.
+        blocking: Whether its sync methods are asked, in a thread of the call's own; where they
+            are not implemented, the async ones after all.
     """
-    walk = (_SyncWalk if in_sync_door() else _AsyncWalk)(model, messages, kwargs, stream)
+    asked, begun = (model, messages, kwargs, stream), False
+    if blocking:
+        try:
+            async with aclosing(_pieces(ThreadWalk(_answers(*asked), _context()))) as pieces:
+                async for piece in pieces:
+                    begun = True
+                    yield piece
+            return
+        except NotImplementedError:
+            if begun:
+                raise
+    async with aclosing(_pieces(TaskWalk(_aanswers(*asked), _context()))) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+def is_blocking(model: BaseChatModel, *, stream: bool) -> bool:
+    """Whether the sync methods are to be asked.
+
+    A sync caller's model is: its async client belongs to one event loop, the user's, and fails in
+    another. So is one whose async methods are those of the base classes, which run the sync ones
+    in the few threads of the event loop, where one that hangs holds up others.
+    """
+    kind = type(model)
+    if in_sync_door():
+        return True
+    if stream and (kind._astream, kind._stream) != (BaseChatModel._astream, BaseChatModel._stream):
+        return kind._astream is BaseChatModel._astream
+    return kind._agenerate in (BaseChatModel._agenerate, SimpleChatModel._agenerate)
+
+
+async def _pieces(walk: TaskWalk[Any] | ThreadWalk[Any]) -> AsyncGenerator[Any, None]:
     try:
-        while (item := await walk.step()) is not _END:
-            yield item
-    except GeneratorExit:
+        while (piece := await walk.step()) is not END:
+            yield piece
+    finally:
         await walk.close()
-        raise
-
-
-class _SyncWalk:
-    """Through what the sync methods bring, each step in a thread."""
-
-    def __init__(self, *asked: Any) -> None:
-        self._context, self._items = _context(), _answers(*asked)
-
-    async def step(self) -> Any:
-        return await in_call_thread(self._context, next, self._items, _END)
-
-    async def close(self) -> None:
-        await in_call_thread(self._context, self._items.close)
-
-
-class _AsyncWalk:
-    """Through what the async methods bring, each step in a task."""
-
-    def __init__(self, *asked: Any) -> None:
-        self._context, self._items = _context(), _aanswers(*asked)
-
-    async def step(self) -> Any:
-        return await asyncio.create_task(self._next(), context=self._context)
-
-    async def _next(self) -> Any:
-        return await anext(self._items, _END)
-
-    async def close(self) -> None:
-        await asyncio.create_task(self._items.aclose(), context=self._context)
 
 
 def _answers(
@@ -94,8 +99,9 @@ async def _aanswers(
 
     with tracing_context(enabled=False, parent=False):
         if stream:
-            async for piece in model.astream(messages, **kwargs):
-                yield piece
+            async with aclosing(cast(Any, model.astream(messages, **kwargs))) as pieces:
+                async for piece in pieces:
+                    yield piece
         else:
             yield await model.ainvoke(messages, **kwargs)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from bestroute._walks import END, TaskWalk
 
-_MOST_CALLS = 128  # at once
+T = TypeVar("T")
 
 
 class _Background:
@@ -22,7 +20,6 @@ class _Background:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.threads = ThreadPoolExecutor(_MOST_CALLS, thread_name_prefix="bestroute-call")
 
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -76,35 +73,14 @@ def in_sync_door() -> bool:
     return _background.is_here()
 
 
-async def in_call_thread(context: Context, function: Callable[..., T], *args: Any) -> T:
-    """Run a blocking function in a context, without blocking the sync door's event loop."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_background.threads, context.run, function, *args)
-
-
 def iterate_sync(items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """Walk an async generator from sync code; leaving early closes it."""
-    turn = asyncio.Lock()  # an interrupted step comes to its end before the generator is closed
-
-    async def advance() -> tuple[bool, T | None]:
-        async with turn:
-            try:
-                return True, await anext(items)
-            except StopAsyncIteration:
-                return False, None
-
-    async def close() -> None:
-        async with turn:
-            await items.aclose()
-
+    """Walk an async generator from sync code, in one task; leaving early closes it."""
+    walk = TaskWalk(items)
     try:
-        while True:
-            more, item = run_sync(advance())
-            if not more:
-                return
-            yield item  # type: ignore[misc]
+        while (item := run_sync(walk.step())) is not END:
+            yield item
     finally:
         if _background.is_here():  # collected as garbage in there: nobody waits
-            asyncio.run_coroutine_threadsafe(close(), _background.loop())
+            asyncio.run_coroutine_threadsafe(walk.close(), _background.loop())
         else:
-            run_sync(close())
+            run_sync(walk.close())

@@ -114,6 +114,64 @@ def test_leaving_early_closes_it() -> None:
     assert source.closed.is_set()
 
 
+class Traced:
+    """An async generator that says which tasks ran it."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[object] | None] = set()
+        self.ended = False
+
+    async def items(self) -> AsyncGenerator[int, None]:
+        """Two of them."""
+        try:
+            for item in range(2):
+                self.tasks.add(asyncio.current_task())
+                yield item
+        finally:
+            self.tasks.add(asyncio.current_task())
+            self.ended = True
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3])
+def test_one_task_walks_all_the_way(wanted: int) -> None:
+    source = Traced()
+    walk = iterate_sync(source.items())
+    for _ in range(wanted):
+        next(walk, None)
+    walk.close()  # type: ignore[attr-defined]
+    assert source.ended
+    assert len(source.tasks) == 1
+
+
+def test_what_is_set_in_a_generator_stays_set_until_it_ends() -> None:
+    async def items() -> AsyncGenerator[str, None]:
+        token = who.set("the generator")
+        try:
+            yield who.get()
+            yield who.get()
+        finally:
+            who.reset(token)
+
+    assert list(iterate_sync(items())) == ["the generator"] * 2
+    assert who.get() == "nobody"
+
+
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_errors_of_a_generator_come_out(wanted: int) -> None:
+    async def items() -> AsyncGenerator[int, None]:
+        try:
+            yield 0
+            yield 1
+        finally:
+            raise KeyError("mine")
+
+    walk = iterate_sync(items())
+    with pytest.raises(KeyError, match="mine"):
+        for _ in range(wanted):
+            next(walk)
+        walk.close()  # type: ignore[attr-defined]
+
+
 @pytest.mark.timeout(20)
 def test_garbage_collected_in_the_background_thread_it_is_closed_without_a_fuss(
     monkeypatch: pytest.MonkeyPatch,

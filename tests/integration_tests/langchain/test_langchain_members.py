@@ -417,7 +417,8 @@ async def test_a_stream_that_is_left_ends_the_member_s(make: Make, chat_server: 
     assert next(sync).text
     sync.close()
     await asyncio.sleep(0.05)
-    assert not [task for task in asyncio.all_tasks() if "_AsyncWalk" in repr(task.get_coro())]
+    assert not [task for task in asyncio.all_tasks() if "TaskWalk" in repr(task.get_coro())]
+    assert not [thread for thread in threading.enumerate() if thread.name == "bestroute-call"]
 
 
 @pytest.mark.parametrize("door", ["stream", "astream"])
@@ -446,7 +447,8 @@ async def test_a_member_that_fails_gives_way_to_the_reference(
     message = await answered(llm, door)
     assert message.content == "It is 42"
     assert len(asked(chat_server)) == 2 * tries
-    assert message.response_metadata["bestroute"]["degraded"] == ["0 of 2 samples of small came"]
+    (degraded,) = message.response_metadata["bestroute"]["degraded"]
+    assert "0 of 2 samples of small came" in degraded
 
 
 @pytest.mark.parametrize("door", ["invoke", "ainvoke"])
@@ -474,7 +476,8 @@ async def test_a_server_that_is_not_there_is_tried_again(door: str, make: Make) 
         with pytest.raises(SamplingError) as caught:
             await answered(named, door)
     assert message.content == "It is 42"
-    assert "0 of 3 samples of small came" in message.response_metadata["bestroute"]["degraded"]
+    (degraded,) = message.response_metadata["bestroute"]["degraded"]
+    assert "0 of 3 samples of small came" in degraded
     assert len(caught.value.calls) == 3
 
 
@@ -485,7 +488,8 @@ async def test_a_call_has_a_time_limit(door: str, make: Make, chat_server: ChatS
     llm = ChatBestRoute(pool=pool, max_retries=0)
     message = await answered(llm, door)
     assert message.content == "late"
-    assert message.response_metadata["bestroute"]["degraded"] == ["0 of 3 samples of small came"]
+    (degraded,) = message.response_metadata["bestroute"]["degraded"]
+    assert "0 of 3 samples of small came" in degraded
 
 
 async def test_a_time_limit_says_so(chat_server: ChatServer) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import json
 import pickle
+import subprocess
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from langchain_core.language_models import BaseChatModel, FakeListChatModel, LangSmithParams
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from bestroute import Arm, ModelPool, PooledModel, catalog
-from bestroute.errors import ConfigError, PoolMismatchError
+from bestroute.errors import ConfigError, PoolMismatchError, SamplingError
 from bestroute.query import Request
 from bestroute.sampling import Drawn, Sampler
 from langchain_bestroute import BestRouteRouter, ChatBestRoute, ChatModelClient
@@ -212,10 +219,70 @@ def test_pickles_hold_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.chat_model.api_key.get_secret_value() == "sk-of-the-environment"
 
 
-def test_what_langchain_cannot_write_down_pickles_as_it_can() -> None:
-    llm = ChatBestRoute(pool=pool_of(FakeListChatModel(responses=["a"])))
-    client = pickle.loads(pickle.dumps(llm)).engine.pool["small"].client
-    assert client.chat_model.responses == ["a"]
+class Closed(FakeListChatModel):
+    """LangChain does not know which of its fields is a key."""
+
+    responses: list[str] = Field(default_factory=lambda: ["ok"])
+    key: SecretStr
+
+
+def test_what_langchain_cannot_write_down_is_not_pickled() -> None:
+    llm = ChatBestRoute(pool=pool_of(Closed(key=SecretStr(KEY))))
+    with pytest.raises(ConfigError, match=r"Closed is not pickled.*build the pool again"):
+        pickle.dumps(llm)
+
+
+class Headed(HouseChat):
+    """Has headers, as many packages' models do."""
+
+    default_headers: dict[str, str] | None = None
+    client_args: dict[str, Any] = Field(default_factory=dict)
+
+
+def headed(**fields: Any) -> Headed:
+    return Headed(url="http://127.0.0.1:9/v1", **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"default_headers": {"x-tenant": KEY}},
+        {"client_args": {"extra_headers": {"x-tenant": KEY}}},
+        {"client_args": {"upstreams": [{"default_query": {"sig": KEY}}]}},
+    ],
+)
+def test_headers_of_a_member_are_not_written_down(fields: dict[str, Any]) -> None:
+    llm = ChatBestRoute(pool=pool_of(headed(**fields)))
+    shown = [dumps(llm), repr(llm), str(llm.model_dump()), llm._get_llm_string()]
+    assert not [text for text in shown if KEY in text]
+    with pytest.raises(ConfigError, match=r"'small'.*build it again with pool="):
+        revived(llm)
+    with pytest.raises(ConfigError, match="Headed is not pickled"):
+        pickle.dumps(llm)
+
+
+def test_without_headers_it_is_written_down() -> None:
+    member = headed(default_headers={})
+    assert "small" in dumpd(ChatBestRoute(pool=pool_of(member)))["kwargs"]["chat_models"]
+
+
+OTHER_PROCESS = """
+from tests.unit_tests.langchain.test_langchain_members import KEY, ChatModelClient, headed
+
+print(ChatModelClient(headed(default_headers={"x-tenant": KEY})), ChatModelClient(headed()))
+"""
+
+
+def test_headers_tell_members_apart_and_nobody_can_guess_them() -> None:
+    def digest(tenant: str) -> str:
+        return repr(ChatModelClient(headed(default_headers={"x-tenant": tenant})))
+
+    assert digest(KEY) == digest(KEY) != digest("b")
+    ran = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS], capture_output=True, text=True, check=True
+    )
+    assert digest(KEY) not in ran.stdout  # made with a key of the process
+    assert repr(ChatModelClient(headed())) in ran.stdout
 
 
 def test_copies_share_the_chat_model() -> None:
@@ -247,7 +314,13 @@ class Scripted(BaseChatModel):
         """Keep what is bound."""
         return self.bind(tools=tools, **kwargs)
 
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
+    ) -> ChatResult:
         self.asked.append({**kwargs, "messages": messages})
         return ChatResult(generations=[ChatGeneration(message=self.message)])
 
@@ -337,6 +410,38 @@ async def test_blocks_in_a_provider_s_own_words(provider: str, thought: dict[str
     assert (sample.text, sample.message["reasoning_content"]) == ("Well", "hm")
     assert [call["function"]["name"] for call in sample.tool_calls] == ["f"]
     assert sample.finish_reason == "tool_calls"
+
+
+LOGPROBS = {
+    "content": [
+        {"token": token, "logprob": -0.5, "bytes": None, "top_logprobs": []} for token in ("h", "i")
+    ]
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_log_probabilities(streaming: bool) -> None:
+    if streaming:
+        drawn = await streamed_from(
+            *(
+                AIMessageChunk(each["token"], response_metadata={"logprobs": {"content": [each]}})
+                for each in LOGPROBS["content"]
+            ),
+            AIMessageChunk("", response_metadata={"logprobs": None, "finish_reason": "stop"}),
+        )
+    else:
+        message = AIMessage("hi", response_metadata={"logprobs": {**LOGPROBS, "refusal": None}})
+        drawn = await drawn_from(Scripted(message=message))
+    (sample,) = drawn.samples
+    assert sample.text == "hi"
+    assert sample.logprobs is not None
+    assert sample.logprobs["content"] == LOGPROBS["content"]
+
+
+async def test_log_probabilities_in_another_form_are_no_failure() -> None:
+    message = AIMessage("hi", response_metadata={"logprobs": [{"token": "hi", "logprob": -0.5}]})
+    (sample,) = (await drawn_from(Scripted(message=message))).samples
+    assert sample.logprobs is None
 
 
 async def test_thoughts_of_the_older_kind() -> None:
@@ -454,3 +559,157 @@ async def test_without_tools_nothing_is_bound() -> None:
     await drawn_from(model, tool_choice="auto", parallel_tool_calls=True, top_p=0.5)
     (asked,) = model.asked
     assert asked.keys() == {"messages", "top_p"}
+
+
+# How it is asked
+
+
+def alone(small: BaseChatModel, **fields: Any) -> ChatBestRoute:
+    """Nobody else can answer but a reference that says so."""
+    big = {"model": FakeListChatModel(responses=["big"]), "name": "big", "reference": True}
+    member, _ = pool_of(small, **fields)["models"]
+    return ChatBestRoute(
+        pool={"models": [member, {**big, "price": {"input": 9, "output": 9}}]}, max_retries=0
+    )
+
+
+class Hanging(BaseChatModel):
+    """Comes to no end until it is let go."""
+
+    let_go: Any = Field(default_factory=threading.Event)
+
+    @property
+    def _llm_type(self) -> str:
+        return "hanging"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        self.let_go.wait(60)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("late"))])
+
+
+def waiting() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "bestroute-call"]
+
+
+@pytest.mark.timeout(50)
+@pytest.mark.parametrize("door", ["invoke", "ainvoke"])
+async def test_a_member_that_hangs_holds_up_no_other(door: str) -> None:
+    hanging, healthy = Hanging(), FakeListChatModel(responses=["quick"])
+    params = {"timeout": 0.5}
+    slow, fast = alone(hanging, params=params), alone(healthy, params=params)
+    count = 50
+    if door == "invoke":
+        with ThreadPoolExecutor(count) as threads:
+            late = list(threads.map(slow.invoke, ["hi"] * count))
+        message = await asyncio.to_thread(fast.invoke, "hi")
+    else:
+        late = await asyncio.gather(*(slow.ainvoke("hi") for _ in range(count)))
+        message = await fast.ainvoke("hi")
+    try:
+        assert {each.content for each in late} == {"big"}
+        assert message.content == "quick"
+        assert not message.response_metadata["bestroute"]["degraded"]
+        assert len(waiting()) == 3 * count
+        assert all(thread.daemon for thread in waiting())  # the process may end
+    finally:
+        hanging.let_go.set()
+    for thread in waiting():
+        thread.join(10)
+    assert not waiting()
+
+
+class Asking(Hanging):
+    """Asks another one, once all calls are under way."""
+
+    another: Any
+    everyone: Any
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        self.everyone.wait()
+        return ChatResult(generations=[ChatGeneration(message=self.another.invoke("hi"))])
+
+
+@pytest.mark.timeout(50)
+def test_members_may_ask_members() -> None:
+    requests = 45
+    another = alone(FakeListChatModel(responses=["deep"]))
+    everyone = threading.Barrier(3 * requests, timeout=20)
+    llm = alone(Asking(another=another, everyone=everyone))
+    answers = llm.batch(["hi"] * requests, {"max_concurrency": requests})
+    assert {answer.content for answer in answers} == {"deep"}
+    assert not any(answer.response_metadata["bestroute"]["degraded"] for answer in answers)
+
+
+class Scoped(BaseChatModel):
+    """Has async methods only, and a time limit of its own around each."""
+
+    limit: float | None = 20
+    pause: float = 0
+    ended: list[str] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scoped"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError("async only")
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        with anyio.fail_after(20):
+            await anyio.sleep(0)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("a b"))])
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        try:
+            with contextlib.nullcontext() if self.limit is None else anyio.fail_after(self.limit):
+                yield ChatGenerationChunk(message=AIMessageChunk("a "))
+                await anyio.sleep(self.pause)
+                yield ChatGenerationChunk(message=AIMessageChunk("b"))
+        finally:
+            self.ended.append("yes")
+
+
+@pytest.mark.parametrize("door", ["invoke", "ainvoke", "stream", "astream"])
+async def test_async_methods_with_cancel_scopes_serve_all_callers(door: str) -> None:
+    llm = alone(Scoped()).bind(model="small")
+    if door == "invoke":
+        pieces = [(await asyncio.to_thread(llm.invoke, "hi")).content]
+    elif door == "ainvoke":
+        pieces = [(await llm.ainvoke("hi")).content]
+    elif door == "stream":
+        pieces = [chunk.content for chunk in await asyncio.to_thread(list, llm.stream("hi"))]
+    else:
+        pieces = [chunk.content async for chunk in llm.astream("hi")]
+    assert "".join(pieces) == "a b"
+    assert len([piece for piece in pieces if piece]) == (2 if "stream" in door else 1)
+
+
+@pytest.mark.parametrize("door", ["stream", "astream"])
+async def test_a_cancel_scope_is_left_where_it_was_entered(
+    door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Scoped(pause=30)
+    llm = alone(model, params={"timeout": 0.3}).bind(model="small")
+    with pytest.raises(SamplingError, match=r"TimeoutError: nothing came for 0\.3 seconds"):
+        if door == "stream":
+            await asyncio.to_thread(list, llm.stream("hi"))
+        else:
+            [chunk async for chunk in llm.astream("hi")]
+    assert model.ended == ["yes"]
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize("door", ["stream", "astream"])
+async def test_a_stream_that_is_left_ends_the_member_s(door: str) -> None:
+    model = Scoped(limit=None)
+    llm = alone(model).bind(model="small")
+    if door == "stream":
+        sync: Any = llm.stream("hi")
+        assert next(sync).content == "a "
+        sync.close()
+    else:
+        pieces: Any = llm.astream("hi")
+        assert (await anext(pieces)).content == "a "
+        await pieces.aclose()
+    await asyncio.sleep(0.1)
+    assert model.ended == ["yes"]
