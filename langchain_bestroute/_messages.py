@@ -17,7 +17,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from bestroute import ModelPool
 from bestroute.errors import RequestError
-from bestroute.query import MADE_BY, THOUGHTS
+from bestroute.query import MADE_BY, THOUGHTS, thoughts_of
 from langchain_bestroute._blocks import of_assistant, of_others
 
 # What an answer has beside its text and tool calls, in LiteLLM's names.
@@ -76,11 +76,7 @@ def _tool_loop(messages: Sequence[BaseMessage]) -> Iterator[int]:
 
 def _thoughts(message: AIMessage, pool: ModelPool) -> dict[str, Any]:
     """Thoughts and signatures of a model of the pool, for itself."""
-    model = maker(message, pool)
-    kept = {name: message.additional_kwargs.get(name) for name in THOUGHTS}
-    if not kept["thinking_blocks"]:  # then no provider wants its own fields back, some refuse them
-        del kept["provider_specific_fields"]
-    thoughts = {name: value for name, value in kept.items() if value}
+    model, thoughts = maker(message, pool), thoughts_of(message.additional_kwargs)
     return {MADE_BY: model, **thoughts} if model and thoughts else {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -15,26 +15,35 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from bestroute import RoutedResponse
+from bestroute.query import MADE_BY, thoughts_of
 from llamaindex_bestroute._blocks import Part, as_text, parts
 
 _SAME_ROLE = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
 _IN_MESSAGE = (ThinkingBlock, ToolCallBlock)
 _CALLS = "tool_calls"
+_THOUGHTS = "bestroute_thoughts"
 
 
-def to_openai(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+def to_openai(messages: Sequence[ChatMessage], pool: str) -> list[dict[str, Any]]:
     """Messages in OpenAI format; the given ones are not changed.
 
     Thoughts of earlier turns are left out: the next turn may go to another model, and thoughts
-    are only valid for the one that had them. Images and files that tools brought follow the
-    tools' messages as the user's: there every provider takes them.
+    are only valid for the one that had them; it gets those of an unfinished tool loop. Images
+    and files that tools brought follow the tools' messages as the user's: there every provider
+    takes them.
+
+    Args:
+        messages: A conversation.
+        pool: Fingerprint of the pool whose models are asked.
 
     Raises:
         RequestError: A block that cannot be sent; names the block.
     """
     converted: list[dict[str, Any]] = []
     brought: list[Part] = []
-    for message in messages:
+    loop = set(_tool_loop(messages))
+    for position, message in enumerate(messages):
         if message.role is MessageRole.TOOL:
             answer, more = _tool_answer(_to_openai(message))
             converted.append(answer)
@@ -42,7 +51,8 @@ def to_openai(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
             continue
         converted += _from_tools(brought)
         brought = []
-        converted.append(_to_openai(message))
+        thoughts = _thoughts(message, pool) if position in loop else {}
+        converted.append({**_to_openai(message), **thoughts})
     return converted + _from_tools(brought)
 
 
@@ -62,6 +72,30 @@ def from_openai(message: Mapping[str, Any]) -> ChatMessage:
     if message.get("refusal"):
         kept["refusal"] = message["refusal"]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kept)
+
+
+def with_thoughts(message: ChatMessage, response: RoutedResponse, pool: str) -> ChatMessage:
+    """The message with what its model wants back, once the tools that it calls have answered."""
+    thoughts = thoughts_of(response.message)
+    if not (thoughts and _tool_calls(message)):
+        return message
+    kept = {MADE_BY: response.model, "pool": pool, **thoughts}
+    known = {**message.additional_kwargs, _THOUGHTS: kept}
+    return message.model_copy(update={"additional_kwargs": known})
+
+
+def _thoughts(message: ChatMessage, pool: str) -> dict[str, Any]:
+    kept = dict(message.additional_kwargs.get(_THOUGHTS) or {})
+    return kept if kept.pop("pool", None) == pool else {}
+
+
+def _tool_loop(messages: Sequence[ChatMessage]) -> Iterator[int]:
+    """Positions of what called tools since the last answer."""
+    for position in reversed(range(len(messages))):
+        if _SAME_ROLE.get(messages[position].role, messages[position].role) == "assistant":
+            if not _tool_calls(messages[position]):
+                return
+            yield position
 
 
 def first_tool_call_only(message: ChatMessage) -> ChatMessage:

@@ -19,7 +19,7 @@ from bestroute.events import Drawing
 from bestroute.samples import Usage
 from bestroute.sampling import Delta
 from llamaindex_bestroute._events import plain_usage
-from llamaindex_bestroute._messages import first_tool_call_only, from_openai
+from llamaindex_bestroute._messages import first_tool_call_only, from_openai, with_thoughts
 from llamaindex_bestroute._spans import Trace
 
 
@@ -45,21 +45,24 @@ class Question:
 
     def answer(self) -> ChatResponse:
         """The whole answer."""
-        [answer] = self._ask(_Answer(self.one_tool_call))
+        [answer] = self._ask(self._begun())
         return answer
 
     async def aanswer(self) -> ChatResponse:
         """The whole answer."""
-        [answer] = [each async for each in self._aask(_Answer(self.one_tool_call))]
+        [answer] = [each async for each in self._aask(self._begun())]
         return answer
 
     def stream(self) -> Generator[ChatResponse, None, None]:
         """The answer so far, piece by piece; the last response carries `raw`."""
-        return self._ask(_Answer(self.one_tool_call, streaming=True))
+        return self._ask(self._begun(streaming=True))
 
     def astream(self) -> AsyncGenerator[ChatResponse, None]:
         """The answer so far, piece by piece; the last response carries `raw`."""
-        return self._aask(_Answer(self.one_tool_call, streaming=True))
+        return self._aask(self._begun(streaming=True))
+
+    def _begun(self, *, streaming: bool = False) -> _Answer:
+        return _Answer(self.engine.pool.fingerprint, self.one_tool_call, streaming)
 
     def _ask(self, answer: _Answer) -> Generator[ChatResponse, None, None]:
         events = self.engine.events(self.messages, streaming=answer.streaming, **self.options)
@@ -88,8 +91,9 @@ class Question:
 
 @dataclass
 class _Answer:
-    """An answer so far."""
+    """An answer so far, of a pool with that fingerprint."""
 
+    pool: str
     one_tool_call: bool
     streaming: bool = False
     text: str = ""
@@ -111,7 +115,7 @@ class _Answer:
         if isinstance(event, RoutedResponse):
             usage = plain_usage(event.usage.prompt_tokens, event.usage.completion_tokens)
             return ChatResponse(
-                message=self._message(event.message),
+                message=with_thoughts(self._message(event.message), event, self.pool),
                 delta="" if self.streaming else None,
                 raw={
                     "usage": {**usage, **_details(event.usage)},

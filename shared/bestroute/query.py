@@ -169,6 +169,14 @@ def _told_to(model: str, message: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key not in hidden}
 
 
+def thoughts_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What an assistant's own model wants back to go on from its message."""
+    kept = {name: message[name] for name in THOUGHTS if message.get(name)}
+    if "thinking_blocks" not in kept:  # then no provider wants its own fields, and some refuse them
+        kept.pop("provider_specific_fields", None)
+    return kept
+
+
 def message_text(message: Mapping[str, Any]) -> str:
     """The text of one message, images, audio, video and documents left out."""
     content = message.get("content")

@@ -19,6 +19,7 @@ from llama_index.core.tools import FunctionTool, QueryEngineTool
 
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import Body, ChatServer, Message, Reply
+from tests.thinking_server import THOUGHT, ThinkingServer, said
 
 ASK = "How many seats do 4 rows of 10 have, and 2 more?"
 BOTH = [("multiply", {"a": 4, "b": 10}, "40"), ("add", {"a": 40, "b": 2}, "42")]
@@ -167,3 +168,24 @@ async def test_a_query_engine_as_a_tool(
     assert str(await agent.run("Tell me about cellos.")) == "C, G, D and A"
     cellos = "Tell me about cellos."
     assert router.read == [cellos, "How is a cello tuned?", cellos]
+
+
+def population(city: str) -> int:
+    """People who live in a city."""
+    return {"Oslo": 700}[city]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_thoughts_go_back_within_a_turn(streaming: bool) -> None:
+    with ThinkingServer() as server:
+        member = {"model": "anthropic/claude-sonnet-4-20250514", "reference": True}
+        llm = BestRouteLLM({"models": [{**member, "params": server.params}]}, max_retries=0)
+        tools = [FunctionTool.from_defaults(population)]
+        agent = FunctionAgent(tools=tools, llm=llm, streaming=streaming)
+        memory = Memory.from_defaults(session_id="1")
+        for _ in range(2):
+            answer, _called, _streamed = await _run(agent, memory=memory)
+            assert answer == "It is 700"
+    thoughts = [[block for block in each if block == THOUGHT] for each in said(server.requests[3])]
+    assert thoughts[-1] == [THOUGHT]
+    assert not any(thoughts[:-1])
