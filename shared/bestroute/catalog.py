@@ -105,3 +105,12 @@ def can(member: PooledModel, need: Need) -> bool:
         return said
     listed = _entry(member).get(_SUPPORTS[need])
     return need in _POSSIBLE_WHEN_UNKNOWN if listed is None else bool(listed)
+
+
+def count_tokens(text: str) -> int:
+    """Tokens of a text by OpenAI's tokenizer, which LiteLLM brings; other models' differ a little.
+
+    Takes about a second for a million tokens: for where a guess will not do.
+    """
+    sound = text.encode("utf-8", "replace").decode()
+    return len(litellm().encode(model="gpt-4o", text=sound))

@@ -13,6 +13,9 @@ from bestroute.query import Request
 TOO_LONG = "do not fit the context window"
 """What a reason says where a shorter prompt would help."""
 
+_LONGEST_TOKEN = 12
+"""Characters: no text has fewer tokens."""
+
 
 def settings(request: Request, member: PooledModel) -> dict[str, Any]:
     """What a call would say, secrets still wrapped: to decide takes no key."""
@@ -72,6 +75,15 @@ def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) 
     params = settings(request, member)
     answer = params.get("max_completion_tokens") or params.get("max_tokens") or 1
     needed = cost_model.prompt_tokens(member.name, request.prompt) + answer
+    if needed > window and _may_be_shorter(request, member, cost_model, window):
+        needed = min(needed, catalog.count_tokens(request.prompt) + answer)
     if needed > window:
         return f"about {needed:.0f} tokens {TOO_LONG} of {window}"
     return None
+
+
+def _may_be_shorter(
+    request: Request, member: PooledModel, cost_model: CostModel, window: int
+) -> bool:
+    """Whether the estimate is a guess, and so near that counting may say otherwise."""
+    return member.name not in cost_model.stats and len(request.prompt) < _LONGEST_TOKEN * window

@@ -100,3 +100,15 @@ def test_prompt_and_answer_must_fit_the_window(answer: int | None, fits: bool) -
 
 def test_deciding_needs_no_key() -> None:
     assert excluded(Request.build("hi"), params={"api_key": "os.environ/NOT_SET_ANYWHERE"}) == {}
+
+
+def test_long_words_are_counted_before_a_prompt_is_refused() -> None:
+    """By the rule of four characters a token these 3,000 words are 7,500 tokens."""
+    member = {"model": "openai/gpt-4o", "reference": True, "context_window": 4096}
+    costs = CostModel(ModelPool.from_dict({"models": [member]}))
+    assert excluded_arms(Request.build("different " * 3000), costs) == {}
+    (why,) = excluded_arms(Request.build("different " * 4200), costs).values()
+    assert why.startswith("about 42")
+    assert excluded_arms(Request.build("<|endoftext|> \ud800" * 10), costs) == {}
+    learnt = CostModel(costs.pool, {"openai/gpt-4o": TokenStats(prompt_ratio=0.25)})
+    assert excluded_arms(Request.build("different " * 3000), learnt)
