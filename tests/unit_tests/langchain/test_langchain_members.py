@@ -609,7 +609,7 @@ async def test_a_member_that_hangs_holds_up_no_other(door: str) -> None:
         assert {each.content for each in late} == {"big"}
         assert message.content == "quick"
         assert not message.response_metadata["bestroute"]["degraded"]
-        assert len(waiting()) == 3 * count
+        assert len(waiting()) >= 3 * count
         assert all(thread.daemon for thread in waiting())  # the process may end
     finally:
         hanging.let_go.set()
