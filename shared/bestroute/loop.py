@@ -161,7 +161,9 @@ class Loop:
             yield event
         self.state.waves += 1
         waited = [
-            (draw, *self._ahead.pop(draw.model)) for draw in draws if draw.model in self._ahead
+            (draw, *self._ahead.pop(draw.model))
+            for draw in draws
+            if draw.model in self._ahead and not draw.ahead
         ]
         for draw, event in zip(fresh, begun, strict=True):
             task = asyncio.ensure_future(self._one(draw))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from numbers import Integral, Real
 from re import Pattern
 from types import MappingProxyType
@@ -158,6 +159,7 @@ def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = Fa
     if streaming and most_when_streaming is not None:
         limits["max_n"] = min(most_when_streaming, limits.get("max_n", most_when_streaming))
     fields = _taken(given, (*READING, "answer_schema"))
+    _check_spelling(given)
     return Asked(Request.build(messages, given, **fields), target, Limits(**limits))
 
 
@@ -167,6 +169,19 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
         fits = value is None or (isinstance(value, kind) and not isinstance(value, bool))
         if not fits or (name == "models" and isinstance(value, str)):
             raise ConfigError(f"{name} is {value!r}; expected {words}")
+
+
+_SHORT = 5
+"""Names up to this length are alike too easily: `mode` is no `model`."""
+
+
+def _check_spelling(params: Mapping[str, Any]) -> None:
+    """What is left goes to the provider; a misspelt option of ours would do nothing there."""
+    ours = (*ASKED, *LIMITS, *READING, "streaming_max_n")
+    for name in params.keys() - Options.__annotations__.keys():
+        close = get_close_matches(name, ours, n=1, cutoff=0.85)
+        if close and len(name) > _SHORT:
+            raise ConfigError(f"unknown option {name!r}; did you mean {close[0]!r}?")
 
 
 def _taken(given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Ahead:
     """The small model, the reference begun beside it; escalates or not."""
 
     escalates: bool
+    waves: int = 1
     name = "ahead"
     needs_router = False
     calibrated = False
@@ -28,9 +29,9 @@ class Ahead:
     def next(self, state: State) -> tuple[Draw, ...] | Accept:
         if state.samples.get("big"):
             return Accept(model="big", reason="it answered")
-        if not state.samples.get("small"):
+        if len(state.samples.get("small", ())) < self.waves:
             ahead = Draw(model="big", n=1, reason="ahead", final=True, ahead=True)
-            return (Draw(model="small", n=2, reason="first"), ahead)
+            return (Draw(model="small", n=1, reason="first"), ahead)
         if self.escalates:
             return (Draw(model="big", n=1, reason="needed", final=True),)
         return Accept(model="small", reason="enough")
@@ -61,12 +62,12 @@ async def test_what_was_begun_ahead_is_not_asked_twice(
     response = events[-1]
     assert isinstance(response, RoutedResponse)
     assert response.text == "by big"
-    assert asked(chat_server) == {"small": 2, "big": 1}
+    assert asked(chat_server) == {"small": 1, "big": 1}
     assert lasted < 1.1  # one after the other they take 1.2
     drawn = [(e.index, e.model) for e in events if isinstance(e, Drawing)]
     came = [(e.index, e.model, len(e.samples)) for e in events if isinstance(e, Drew)]
     assert drawn == [(0, "small"), (1, "big")]
-    assert came == [(0, "small", 2), (1, "big", 1)]
+    assert came == [(0, "small", 1), (1, "big", 1)]
 
 
 async def test_what_was_begun_in_vain_is_cancelled_and_its_prompt_paid(
@@ -114,3 +115,14 @@ async def test_leaving_cancels_what_was_begun(chat_server: ChatServer) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert time.monotonic() - began < 1
+
+
+async def test_a_second_wave_does_not_wait_for_what_goes_on(chat_server: ChatServer) -> None:
+    chat_server.reply = timed(0.1, 5)  # type: ignore[assignment]
+    router = BestRoute(pool(chat_server), policy=Ahead(False, waves=2))
+    await router.warmup()
+    began = time.monotonic()
+    response = await router.acomplete("hi")
+    assert time.monotonic() - began < 3
+    assert response.text == "by small"
+    assert asked(chat_server) == {"small": 2, "big": 1}

@@ -328,3 +328,16 @@ def test_a_broken_sample_is_no_disagreement(chat_server: ChatServer) -> None:
     response = engine.complete("hi", response_format={"type": "json_object"})
     assert response.model == "small"
     assert response.text == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("treshold", "threshold"), ("max_drp", "max_drop"), ("querytext", "query_text")],
+)
+def test_a_misspelt_option_is_not_sent_to_the_provider(
+    wrong: str, right: str, chat_server: ChatServer
+) -> None:
+    with pytest.raises(ConfigError, match=f"'{wrong}'; did you mean '{right}'"):
+        routed(chat_server).complete("hi", **{wrong: 1})  # type: ignore[arg-type]
+    assert chat_server.requests == []
+    routed(chat_server).complete("hi", top_k=5, mode="fast")  # type: ignore[call-arg]

@@ -219,8 +219,8 @@ class Replay:
             state.waves += 1
             ends = [state.elapsed]
             for draw in move:
-                if draw.ahead and draw.model not in begun:
-                    begun[draw.model] = state.elapsed
+                if draw.ahead:
+                    begun.setdefault(draw.model, state.elapsed)
                     continue
                 start = begun.pop(draw.model, state.elapsed)
                 took = self._draw(draw, state, recorded[draw.model], order[draw.model], drawn)
