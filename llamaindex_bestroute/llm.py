@@ -36,6 +36,7 @@ from llamaindex_bestroute._question import (
     as_completions,
 )
 from llamaindex_bestroute._reading import recognised, remembered
+from llamaindex_bestroute._streams import astreaming, streaming
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
 if TYPE_CHECKING:
@@ -236,12 +237,12 @@ class BestRouteLLM(CallDefaults, Prompting):
         """Route, sample, select, answer."""
         return await self._question(messages, kwargs).aanswer()
 
-    @llm_chat_callback()
+    @streaming(llm_chat_callback)
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Stream one sample as it comes; of several, the selected one in one piece."""
         return self._question(messages, kwargs).stream()
 
-    @llm_chat_callback()
+    @astreaming(llm_chat_callback)
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
@@ -260,14 +261,14 @@ class BestRouteLLM(CallDefaults, Prompting):
         """`achat` with one user message."""
         return as_completion(await self._prompted(prompt, formatted, kwargs).aanswer())
 
-    @llm_completion_callback()
+    @streaming(llm_completion_callback)
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """`stream_chat` with one user message."""
         return as_completions(self._prompted(prompt, formatted, kwargs).stream())
 
-    @llm_completion_callback()
+    @astreaming(llm_completion_callback)
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:

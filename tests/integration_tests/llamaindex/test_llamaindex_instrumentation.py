@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler, TokenCountingHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
@@ -207,20 +207,23 @@ async def test_a_failure_drops_the_spans(
     assert dropped[0].id_ in {event.span_id for event in events.of(SpanDropEvent)}
 
 
-async def test_a_stream_that_is_left_drops_the_span(
-    one_model: Any, chat_server: ChatServer, spans: _Spans
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_stream_that_is_left_ends_at_once(
+    kept: bool, one_model: Any, chat_server: ChatServer, spans: _Spans, events: _Events
 ) -> None:
+    """Also where a handler keeps the exception, and with it LlamaIndex's own generator."""
     chat_server.reply = "one two three"
     llm = BestRouteLLM(one_model)
+    if kept:
+        llm.callback_manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
     for stream in (llm.stream_chat([ChatMessage(ASK)]), llm.stream_complete(ASK)):
         next(stream)
         stream.close()
+        assert spans.open_spans == {}
     for astream in (await llm.astream_chat([ChatMessage(ASK)]), await llm.astream_complete(ASK)):
         await anext(astream)
         await astream.aclose()
-    del stream, astream
-    await asyncio.sleep(0.05)  # LlamaIndex's own generator leaves the inner one to the loop
-    assert spans.open_spans == {}
+        assert spans.open_spans == {}
     dropped = [span for span in spans.dropped_spans if "candidate" in span.id_]
     assert [span.metadata["error"] for span in dropped] == ["the stream was left"] * 4
 
