@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from langchain_core.language_models.model_profile import ModelProfile
 
 from bestroute import ModelPool, catalog
 from bestroute.query import Need
+
+if TYPE_CHECKING:
+    from bestroute import BestRoute
 
 
 def profile(pool: ModelPool) -> ModelProfile:
@@ -34,3 +39,10 @@ def profile(pool: ModelPool) -> ModelProfile:
     if len(known) == len(windows):
         found["max_input_tokens"] = min(known)
     return found
+
+
+def most_tokens(engine: BestRoute, text: str) -> int:
+    """Tokens of a text to the model that takes most for it: counted, or as learnt in training."""
+    costs = engine.cost_model
+    learnt = [costs.prompt_tokens(model, text) for model in costs.stats if text]
+    return max(catalog.count_tokens(text), *map(round, learnt), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -17,17 +17,22 @@ from pydantic import ConfigDict
 from bestroute import RoutedResponse
 from bestroute.defaults import CallDefaults
 from bestroute.events import Drawing
+from bestroute.query import Request
 from bestroute.sampling import Delta
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._doors import Doors, parent
 from langchain_bestroute._errors import in_langchains_words
 from langchain_bestroute._messages import to_openai
-from langchain_bestroute._profile import profile
+from langchain_bestroute._profile import most_tokens, profile
 from langchain_bestroute._routing import Routing
 from langchain_bestroute._serialization import register
 from langchain_bestroute._structured import ToolCalling
+from langchain_bestroute._tools import tool_params
 from langchain_bestroute._tracing import AsyncTrace, Trace
 from langchain_bestroute.router import BestRouteRouter
+
+_PER_MESSAGE = 3
+"""Tokens that a message takes beside its text, in OpenAI's chat format."""
 
 
 class ChatBestRoute(Routing, ToolCalling, Doors):
@@ -76,6 +81,18 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
 
     def _resolve_model_profile(self) -> ModelProfile:
         return profile(self.engine.pool)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Tokens of a text, to the model of the pool that takes most for it."""
+        return most_tokens(self.engine, text)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Tokens of all text that the messages and tools bring, a few for each message added."""
+        params = tool_params(tools) if tools else {}
+        request = Request.build(to_openai(messages), params)
+        return most_tokens(self.engine, request.prompt) + _PER_MESSAGE * len(messages)
 
     @property
     def _llm_type(self) -> str:

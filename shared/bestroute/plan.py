@@ -164,7 +164,7 @@ def check_router(router: Router | None, pool: ModelPool, cost_model: CostModel) 
     if router is None:
         raise RouterNotTrained(
             "one-shot routing needs a trained router: train one with "
-            "`bestroute fit SAMPLES.parquet --pool pool.yaml --output router/`, then use "
+            "`bestroute fit pool.yaml prompts.jsonl -o router/`, then use "
             "BestRoute.from_pretrained('router/'); without one, leave threshold and policy "
             "out to get the training-free cascade"
         )

@@ -57,7 +57,7 @@ def test_every_block_runs_and_does_what_the_text_says(program: dict[str, Any]) -
     about = program["answer"].response_metadata["bestroute"]
     assert about["model"] == "small"  # of the stuffed prompt, it read the question
     assert program["decision"].match_probability == 0.75
-    assert "small:3 uncalibrated cascade" in program["printed"]
+    assert "small:3 ['draw 3 of small: uncalibrated cascade" in program["printed"]
     assert "Ahoy!" in program["printed"]
 
 

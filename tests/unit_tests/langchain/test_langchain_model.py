@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.load import dumpd, dumps, load
+from langchain_core.messages import AIMessage, HumanMessage, trim_messages
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
@@ -306,3 +307,13 @@ def test_a_call_of_no_tool_cannot_be_demanded(choice: Any) -> None:
 def test_a_policy_of_ones_own_keeps_deciding(artifact: Path) -> None:
     engine = BestRoute.from_pretrained(artifact, policy=OneShot(0.95))
     assert ChatBestRoute(engine=engine).engine.route("Hi").arm == Arm("big", 1)
+
+
+def test_tokens_are_counted_without_a_hub() -> None:
+    llm = ChatBestRoute(pool=POOL)
+    assert llm.get_num_tokens("hello world " * 10) == pytest.approx(20, abs=2)
+    assert llm.get_num_tokens("") == 0
+    chat = [HumanMessage("word " * 50), AIMessage("word " * 50), HumanMessage("word " * 50)]
+    assert llm.get_num_tokens_from_messages(chat) == pytest.approx(150 + 9, abs=6)
+    kept = trim_messages(chat, max_tokens=70, token_counter=llm, strategy="last")
+    assert kept == chat[-1:]
