@@ -79,7 +79,7 @@ def program(
 def test_every_block_runs_and_does_what_the_text_says(program: dict[str, Any]) -> None:
     assert program["response"].message.content.startswith("This is the answer to: What is the cap")
     assert program["about"]["arm"] == "small:3"
-    assert "small:3 cascade" in program["printed"]
+    assert "small:3 ['draw 3 of small: uncalibrated cascade" in program["printed"]
     assert "Clara Winterberg" in str(program["answered"].source_nodes[0].text)
     assert [call.tool_kwargs for call in program["calls"]] == [{"city": "Oslo"}]
     assert "It is sunny in Oslo." in program["printed"]
