@@ -23,6 +23,10 @@ from bestroute.errors import RequestError
 
 Part = dict[str, Any]
 
+_AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "vnd.wave": "wav"}
+_TEXTS = ("json", "xml", "yaml", "javascript", "toml", "/x-sh", "/sql")
+"""Ends of MIME types that are text by another name."""
+
 
 def parts(blocks: Iterable[object]) -> list[Part]:
     """The parts of a message.
@@ -58,24 +62,27 @@ def _mark(made: list[Part], point: CachePoint) -> None:
 
 
 def _parts(block: object) -> Iterator[Part]:
-    if isinstance(block, CitableBlock):
-        yield _text(block.title)
-        yield from parts(block.content)
-    elif isinstance(block, CitationBlock):
-        yield from _parts(block.cited_content)
+    if isinstance(block, CitableBlock | CitationBlock):
+        cited = block.content if isinstance(block, CitableBlock) else [block.cited_content]
+        yield _text(" ".join(filter(None, (block.title, block.source and f"({block.source})"))))
+        yield from parts(cited)
     else:
         yield _part(block)
 
 
 def _part(block: object) -> Part:
-    make = _MAKERS.get(type(block))
+    make, kind = _MAKERS.get(type(block)), getattr(block, "block_type", "unknown")
     if make is None:
-        kind = getattr(block, "block_type", "unknown")
         raise RequestError(
             f"a block of type {kind!r} ({type(block).__name__}) cannot be routed: give its text "
             "as a TextBlock"
         )
-    return make(block)
+    try:
+        return make(block)
+    except RequestError:
+        raise
+    except (ValueError, OSError) as error:
+        raise RequestError(f"the {kind} block cannot be read: {error}") from error
 
 
 def _text(text: str) -> Part:
@@ -85,6 +92,8 @@ def _text(text: str) -> Part:
 def _image(block: ImageBlock) -> Part:
     if block.url is not None:
         url = str(block.url)
+        if url.startswith("file:"):
+            raise RequestError(f"image block with the url {url!r} cannot be sent: give its path")
     else:
         url = _data_url(block.image_mimetype or "image/png", block.resolve_image())
     image = {"url": url, "detail": block.detail} if block.detail else {"url": url}
@@ -93,7 +102,9 @@ def _image(block: ImageBlock) -> Part:
 
 def _audio(block: AudioBlock) -> Part:
     _refuse_address("audio", block.url)
-    audio = {"data": _base64(block.resolve_audio().read()), "format": block.format or "wav"}
+    known = (_mime(block.path, block.url) or "audio/wav").removeprefix("audio/")
+    form = block.format or _AUDIO_FORMATS.get(known, known)
+    audio = {"data": _base64(block.resolve_audio().read()), "format": form}
     return {"type": "input_audio", "input_audio": audio}
 
 
@@ -115,14 +126,19 @@ def _document(block: DocumentBlock) -> Part:
     data = content.read()
     known = block.document_mimetype or _mime(block.path, block.url, block.title)
     mime = known or DocumentBlock(data=data).document_mimetype  # which looks at the bytes
-    if mime is None:
-        raise RequestError(
-            f"the kind of the document block {block.title!r} is unknown: give its document_mimetype"
-        )
-    if mime.startswith("text/"):
-        return _text(f"{block.title}\n{data.decode('utf-8', errors='replace')}")
+    if mime is None or mime.startswith("text/") or mime.endswith(_TEXTS):
+        return _text(f"{block.title}\n{_decoded(data, mime, block.title)}")
     url = f"data:{mime};base64,{_base64(data)}"
     return _file({"file_data": url, "filename": _filename(block, mime), "format": mime})
+
+
+def _decoded(data: bytes, mime: str | None, title: str | None) -> str:
+    try:
+        return data.decode("utf-8", errors="replace" if mime else "strict")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"the kind of the document block {title!r} is unknown: give its document_mimetype"
+        ) from error
 
 
 def _filename(block: DocumentBlock, mime: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
+    CachePoint,
     ChatMessage,
     ContentBlock,
     MessageRole,
@@ -42,17 +43,19 @@ def to_openai(messages: Sequence[ChatMessage], pool: str) -> list[dict[str, Any]
     """
     converted: list[dict[str, Any]] = []
     brought: list[Part] = []
+    waiting: list[dict[str, Any]] = []
     loop = set(_tool_loop(messages))
     for position, message in enumerate(messages):
         if message.role is MessageRole.TOOL:
             answer, more = _tool_answer(_to_openai(message))
-            converted.append(answer)
+            converted.append(_with_call_id(answer, waiting))
             brought += more
             continue
         converted += _from_tools(brought)
         brought = []
         thoughts = _thoughts(message, pool) if position in loop else {}
         converted.append({**_to_openai(message), **thoughts})
+        waiting = list(converted[-1].get(_CALLS) or ())
     return converted + _from_tools(brought)
 
 
@@ -129,7 +132,7 @@ def _arguments(text: str) -> dict[str, Any] | str:
 def _to_openai(message: ChatMessage) -> dict[str, Any]:
     known = message.additional_kwargs
     calls = _tool_calls(message)
-    made = parts(block for block in message.blocks if not isinstance(block, _IN_MESSAGE))
+    made = parts(_said(message.blocks))
     text = as_text(made)  # one string where all is text, for not every server takes parts
     converted: dict[str, Any] = {
         "role": _SAME_ROLE.get(message.role, message.role.value),
@@ -144,6 +147,14 @@ def _to_openai(message: ChatMessage) -> dict[str, Any]:
     return converted
 
 
+def _said(blocks: Sequence[ContentBlock]) -> Iterator[ContentBlock]:
+    """The blocks that are content; a cache point after another kind of block marks none."""
+    for before, block in zip((None, *blocks), blocks, strict=False):
+        marks = isinstance(before, _IN_MESSAGE) and isinstance(block, CachePoint)
+        if not (marks or isinstance(block, _IN_MESSAGE)):
+            yield block
+
+
 def _tool_answer(message: dict[str, Any]) -> tuple[dict[str, Any], list[Part]]:
     """A tool's message with its text alone, and whatever else it brought."""
     if isinstance(message["content"], str):
@@ -152,6 +163,19 @@ def _tool_answer(message: dict[str, Any]) -> tuple[dict[str, Any], list[Part]]:
     brought = [part for part in message["content"] if part["type"] != "text"]
     text = as_text(texts)
     return {**message, "content": texts if text is None else text}, brought
+
+
+def _with_call_id(message: dict[str, Any], waiting: list[dict[str, Any]]) -> dict[str, Any]:
+    """The tool's message with the id of the first call that it may answer, of those that wait.
+
+    Without an id it answers any; where a call had none, an agent gives it the tool's name.
+    """
+    given = message.get("tool_call_id")
+    for call in waiting:
+        if given in (None, call["id"], call["function"]["name"]):
+            waiting.remove(call)
+            return {**message, "tool_call_id": call["id"]}
+    return message
 
 
 def _from_tools(brought: Sequence[Part]) -> list[dict[str, Any]]:
@@ -165,15 +189,21 @@ def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
         for block in message.blocks
         if isinstance(block, ToolCallBlock)
     ]
-    return calls or [_plain(call) for call in message.additional_kwargs.get(_CALLS) or ()]
+    calls = calls or [_plain(call) for call in message.additional_kwargs.get(_CALLS) or ()]
+    names: list[str] = []
+    for call in calls:
+        names.append(name := call["function"]["name"])
+        same = names.count(name)
+        call["id"] = call["id"] or (name if same == 1 else f"{name}_{same}")
+    return calls
 
 
 def _call(call_id: str | None, name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return {
-        "id": call_id or name,
+        "id": call_id,
         "type": "function",
-        "function": {"name": name, "arguments": text},
+        "function": {"name": name, "arguments": text or "{}"},  # some servers give none
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from inspect import unwrap
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM
 from llama_index.core.program.utils import get_program_for_llm
 from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
 from llama_index.core.types import BasePydanticProgram, Model, PydanticProgramMode
@@ -38,7 +40,8 @@ class Prompting(FunctionCallingLLM):
     ) -> Model:
         """An object of the class, as the filled template asks for it."""
         read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
-        made: Model = super().structured_predict(output_cls, prompt, read, **prompt_args)
+        predict = unwrap(LLM.structured_predict)  # the span is this method's
+        made: Model = predict(self, output_cls, prompt, read, **prompt_args)
         return made
 
     async def astructured_predict(
@@ -50,7 +53,8 @@ class Prompting(FunctionCallingLLM):
     ) -> Model:
         """An object of the class, as the filled template asks for it."""
         read = self._program_options(llm_kwargs, output_cls, prompt, prompt_args)
-        made: Model = await super().astructured_predict(output_cls, prompt, read, **prompt_args)
+        predict = unwrap(LLM.astructured_predict)
+        made: Model = await predict(self, output_cls, prompt, read, **prompt_args)
         return made
 
     def _structured_stream_call(

@@ -11,6 +11,7 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
+    LogProb,
 )
 from llama_index.core.rate_limiter import BaseRateLimiter
 
@@ -111,7 +112,10 @@ class _Answer:
     def response(self, event: object) -> ChatResponse | None:
         """What the caller sees of an event, if anything."""
         if isinstance(event, Delta):
-            return ChatResponse(message=self._so_far(event), delta=event.text)
+            thought = {"thinking_delta": event.reasoning} if event.reasoning else {}
+            return ChatResponse(
+                message=self._so_far(event), delta=event.text, additional_kwargs=thought
+            )
         if isinstance(event, RoutedResponse):
             usage = plain_usage(event.usage.prompt_tokens, event.usage.completion_tokens)
             return ChatResponse(
@@ -125,6 +129,7 @@ class _Answer:
                     "logprobs": event.winner.logprobs,
                 },
                 additional_kwargs=usage,
+                logprobs=_logprobs(event.winner.logprobs),
             )
         return None
 
@@ -155,6 +160,17 @@ def _details(usage: Usage) -> dict[str, Any]:
     return details
 
 
+def _logprobs(found: dict[str, Any] | None) -> list[list[LogProb]] | None:
+    """Of each token, the likeliest alternatives, or the token alone where nobody asked for them."""
+    tokens = (found or {}).get("content") or ()
+    made = [[_logprob(each) for each in token.get("top_logprobs") or [token]] for token in tokens]
+    return made or None
+
+
+def _logprob(token: dict[str, Any]) -> LogProb:
+    return LogProb(token=token["token"], logprob=token["logprob"], bytes=token.get("bytes") or [])
+
+
 def as_completion(response: ChatResponse) -> CompletionResponse:
     """A chat answer as a completion."""
     return CompletionResponse(
@@ -162,6 +178,7 @@ def as_completion(response: ChatResponse) -> CompletionResponse:
         delta=response.delta,
         raw=response.raw,
         additional_kwargs=response.additional_kwargs,
+        logprobs=response.logprobs,
     )
 
 

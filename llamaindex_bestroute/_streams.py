@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, closing
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _Decorator = Callable[[], Callable[..., Any]]
 
 
 def streaming(
     callback: _Decorator,
-) -> Callable[[Callable[..., Generator[_T, None, None]]], Callable[..., Generator[_T, None, None]]]:
+) -> Callable[[Callable[_P, Generator[_T, None, None]]], Callable[_P, Generator[_T, None, None]]]:
     """A method that streams, with LlamaIndex's callbacks.
 
     LlamaIndex's generator does not close the one that it reads from, and a handler that keeps
@@ -24,17 +25,17 @@ def streaming(
     """
 
     def decorate(
-        ask: Callable[..., Generator[_T, None, None]],
-    ) -> Callable[..., Generator[_T, None, None]]:
+        ask: Callable[_P, Generator[_T, None, None]],
+    ) -> Callable[_P, Generator[_T, None, None]]:
         @wraps(ask)
-        def stream(llm: Any, *args: Any, **kwargs: Any) -> Generator[_T, None, None]:
+        def stream(*args: _P.args, **kwargs: _P.kwargs) -> Generator[_T, None, None]:
             asked: list[Generator[_T, None, None]] = []
 
-            def keep(*args: Any, **kwargs: Any) -> Generator[_T, None, None]:
+            def keep(*args: _P.args, **kwargs: _P.kwargs) -> Generator[_T, None, None]:
                 asked.append(ask(*args, **kwargs))
                 return asked[0]
 
-            told = callback()(keep)(llm, *args, **kwargs)
+            told = callback()(keep)(*args, **kwargs)
             return _closing_both(told, asked[0])
 
         return stream
@@ -45,23 +46,23 @@ def streaming(
 def astreaming(
     callback: _Decorator,
 ) -> Callable[
-    [Callable[..., Awaitable[AsyncGenerator[_T, None]]]],
-    Callable[..., Awaitable[AsyncGenerator[_T, None]]],
+    [Callable[_P, Coroutine[Any, Any, AsyncGenerator[_T, None]]]],
+    Callable[_P, Coroutine[Any, Any, AsyncGenerator[_T, None]]],
 ]:
     """The same for an async method."""
 
     def decorate(
-        ask: Callable[..., Awaitable[AsyncGenerator[_T, None]]],
-    ) -> Callable[..., Awaitable[AsyncGenerator[_T, None]]]:
+        ask: Callable[_P, Coroutine[Any, Any, AsyncGenerator[_T, None]]],
+    ) -> Callable[_P, Coroutine[Any, Any, AsyncGenerator[_T, None]]]:
         @wraps(ask)
-        async def stream(llm: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[_T, None]:
+        async def stream(*args: _P.args, **kwargs: _P.kwargs) -> AsyncGenerator[_T, None]:
             asked: list[AsyncGenerator[_T, None]] = []
 
-            async def keep(*args: Any, **kwargs: Any) -> AsyncGenerator[_T, None]:
+            async def keep(*args: _P.args, **kwargs: _P.kwargs) -> AsyncGenerator[_T, None]:
                 asked.append(await ask(*args, **kwargs))
                 return asked[0]
 
-            told = await callback()(keep)(llm, *args, **kwargs)
+            told = await callback()(keep)(*args, **kwargs)
             return _aclosing_both(told, asked[0])
 
         return stream

@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field, field_serializer
 
 from bestroute import BestRoute, catalog
 from bestroute.defaults import CallDefaults
-from bestroute.options import READING
+from bestroute.errors import RequestError
 from bestroute.pool import PooledModel, PoolLike
 from bestroute.source import Source
 from bestroute.target import Target
@@ -35,7 +35,7 @@ from llamaindex_bestroute._question import (
     as_completion,
     as_completions,
 )
-from llamaindex_bestroute._reading import recognised, remembered
+from llamaindex_bestroute._reading import query_of, remembered, schema_in
 from llamaindex_bestroute._streams import astreaming, streaming
 from llamaindex_bestroute._tools import tool_calls, tool_params
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from bestroute.policy import Policy
 
 _UNKNOWN_WINDOW = 8192
+_LONGEST = ("max_completion_tokens", "max_tokens")
+_OURS = ("messages", "streaming")
 _SHOWN = (
     "max_n",
     "streaming_max_n",
@@ -184,7 +186,7 @@ class BestRouteLLM(CallDefaults, Prompting):
             tools = all(catalog.can(each, "tools") for each in models)
         return LLMMetadata(
             context_window=window,
-            num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,
+            num_output=self.max_tokens or max(map(_longest_answer, models)),
             is_chat_model=True,
             is_function_calling_model=tools,
             model_name=self._model_name,
@@ -192,7 +194,8 @@ class BestRouteLLM(CallDefaults, Prompting):
 
     @property
     def _model_name(self) -> str:
-        return f"bestroute:{self.engine.pool.reference.name}"
+        names, reference = [each.name for each in self._members], self.engine.pool.reference.name
+        return f"bestroute:{reference if reference in names else names[-1]}"
 
     @property
     def _members(self) -> Sequence[PooledModel]:
@@ -276,14 +279,29 @@ class BestRouteLLM(CallDefaults, Prompting):
         return as_acompletions(self._prompted(prompt, formatted, kwargs).astream())
 
     def _prompted(self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]) -> Question:
-        if not formatted and self.completion_to_prompt is not None:
-            prompt = self.completion_to_prompt(prompt)
-        return self._question([ChatMessage(content=prompt)], kwargs)
+        asked = [ChatMessage(content=prompt)]
+        if formatted or self.completion_to_prompt is None:
+            return self._question(asked, kwargs)
+        return self._question(
+            [ChatMessage(content=self.completion_to_prompt(prompt))], kwargs, asked
+        )
 
-    def _question(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Question:
+    def _question(
+        self,
+        messages: Sequence[ChatMessage],
+        kwargs: Mapping[str, Any],
+        asked: Sequence[ChatMessage] | None = None,
+    ) -> Question:
+        """What the engine is asked; `asked` is what the router reads, if not the messages."""
+        for name in _OURS:
+            if name in kwargs:
+                raise RequestError(f"{name} is no option of a call: leave it out")
         options = self.options_of({"query_text": remembered(messages), **kwargs})
-        if not any(options.get(name) for name in READING) and (read := recognised(messages)):
+        reading = {name: options.get(name) for name in ("query_turns", "query_pattern")}
+        if not options.get("query_text") and (read := query_of(asked or messages, **reading)):
             options["query_text"] = read
+        if not options.get("tools") and (schema := schema_in(messages)):
+            options.setdefault("answer_schema", schema)
         return Question(
             engine=self.engine,
             one_tool_call=not options.pop("allow_parallel_tool_calls", True),
@@ -328,3 +346,8 @@ class BestRouteLLM(CallDefaults, Prompting):
         if not calls and error_on_no_tool_call:
             raise ValueError("expected a tool call, but the response has none")
         return calls
+
+
+def _longest_answer(member: PooledModel) -> int:
+    known = (member.params.get(name) for name in _LONGEST)
+    return next((each for each in known if isinstance(each, int)), DEFAULT_NUM_OUTPUTS)

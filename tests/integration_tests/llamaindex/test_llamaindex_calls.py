@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import Settings
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, LogProb
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -270,6 +270,23 @@ async def test_every_sample_counts_for_a_rate_limiter(
         BestRouteLLM(pool, rate_limiter=limiter), method
     )
     assert limiter.asked == 3 + 1
+
+
+@pytest.mark.parametrize("method", [*WHOLE, *STREAMS])
+async def test_log_probabilities(method: str, one_model: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = "It is 42"
+    llm = BestRouteLLM(one_model)
+    if "stream" in method:
+        response = (await _pieces(llm, method, logprobs=True))[-1]
+    else:
+        response = await _whole(llm, method, logprobs=True)
+    assert response.logprobs == [[LogProb(token=each, logprob=-0.7)] for each in "It is 42".split()]
+
+
+@pytest.mark.parametrize("option", [{"streaming": True}, {"messages": []}])
+def test_what_is_no_option(option: dict[str, Any], one_model: Any) -> None:
+    with pytest.raises(RequestError, match=next(iter(option))):
+        BestRouteLLM(one_model).complete("Hi", **option)
 
 
 def test_the_completion_prompt(one_model: Any, chat_server: ChatServer) -> None:

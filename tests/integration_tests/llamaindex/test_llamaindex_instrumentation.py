@@ -17,6 +17,8 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from llama_index.core.instrumentation.events.span import SpanDropEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel
 
 from bestroute import BestRoute, Cascade, ModelPool
 from bestroute.errors import SamplingError
@@ -32,6 +34,12 @@ ASK = "What is six times seven?"  # five tokens to the server
 LOSER = "It must be a loser"
 WHOLE = ["chat", "achat", "complete", "acomplete"]
 STREAMS = ["stream_chat", "astream_chat", "stream_complete", "astream_complete"]
+
+
+class Number(BaseModel):
+    """A number."""
+
+    value: int
 
 
 class _Events(BaseEventHandler):
@@ -226,6 +234,20 @@ async def test_a_stream_that_is_left_ends_at_once(
         assert spans.open_spans == {}
     dropped = [span for span in spans.dropped_spans if "candidate" in span.id_]
     assert [span.metadata["error"] for span in dropped] == ["the stream was left"] * 4
+
+
+async def test_a_structured_answer_is_one_span(
+    one_model: Any, chat_server: ChatServer, spans: _Spans
+) -> None:
+    function = {"name": "Number", "arguments": '{"value": 42}'}
+    chat_server.reply = Reply([{"tool_calls": [{"id": "c1", "function": function}]}])
+    one_model["models"][0]["tools"] = True
+    llm = BestRouteLLM(one_model)
+    assert llm.structured_predict(Number, PromptTemplate(ASK)).value == 42
+    assert (await llm.astructured_predict(Number, PromptTemplate(ASK))).value == 42
+    names = [span.id_.partition("-")[0] for span in spans.completed_spans]
+    for name in ("structured_predict", "astructured_predict"):
+        assert names.count(f"BestRouteLLM.{name}") == 1
 
 
 async def test_a_stream_that_breaks_off(

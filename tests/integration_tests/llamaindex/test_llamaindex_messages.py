@@ -114,6 +114,13 @@ def test_audio(sent: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("ending", ["mp3", "mpeg"])
+def test_audio_in_a_url_tells_its_format(ending: str, sent: Any) -> None:
+    [message] = sent(ChatMessage(blocks=[AudioBlock(url=f"data:audio/{ending};base64,aGFsbG8=")]))
+    audio = {"data": "aGFsbG8=", "format": "mp3"}
+    assert message["content"] == [{"type": "input_audio", "input_audio": audio}]
+
+
 @pytest.mark.parametrize("form", ["bytes", "base64", "stream", "path"])
 def test_a_document(form: str, sent: Any, tmp_path: Path) -> None:
     path = tmp_path / "paper.pdf"
@@ -141,6 +148,18 @@ def test_a_document_that_is_text_is_text_to_every_model(
     path.write_text("Grüße", encoding="utf-8")
     [message] = sent(ChatMessage(blocks=[DocumentBlock(path=path, title="Notes")]))
     assert message == {"role": "user", "content": "Notes\nGrüße"}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        DocumentBlock(data="Grüße".encode(), title="Notes"),
+        DocumentBlock(data=b'{"a": 1}', title="Notes", document_mimetype="application/json"),
+    ],
+)
+def test_so_is_one_of_another_kind_that_can_be_read(block: DocumentBlock, sent: Any) -> None:
+    [message] = sent(ChatMessage(blocks=[block]))
+    assert message["content"] in ("Notes\nGrüße", 'Notes\n{"a": 1}')
 
 
 @pytest.mark.parametrize("mime", [None, "video/webm"])
@@ -183,15 +202,15 @@ def test_what_is_cited_is_text(sent: Any) -> None:
         ChatMessage(blocks=[TextBlock(text="So:"), citation], role="assistant"),
         ChatMessage("Thanks"),
     )
-    assert messages[0]["content"] == "Strings\nThe cello is tuned in fifths.\nHow?"
-    assert messages[1]["content"] == "So:\nC, G, D, A"
+    assert messages[0]["content"] == "Strings (s)\nThe cello is tuned in fifths.\nHow?"
+    assert messages[1]["content"] == "So:\nStrings (s)\nC, G, D, A"
 
 
 def test_what_is_cited_may_be_an_image(sent: Any) -> None:
     block = CitableBlock(title="A dot", source="s", content=[ImageBlock(image=PNG)])
     [message] = sent(ChatMessage(blocks=[block]))
     assert message["content"] == [
-        {"type": "text", "text": "A dot"},
+        {"type": "text", "text": "A dot (s)"},
         {"type": "image_url", "image_url": {"url": PNG_URL}},
     ]
 
@@ -211,6 +230,17 @@ def test_a_cache_point_goes_to_who_may_know_it(
     long, short = body["messages"][0]["content"]
     assert long == {"type": "text", "text": "Long", **mark}
     assert short == {"type": "text", "text": "Short"}
+
+
+def test_a_cache_point_after_a_tool_call_marks_nothing(sent: Any) -> None:
+    point = CachePoint(cache_control=CacheControl(type="ephemeral"))
+    call = ToolCallBlock(tool_call_id="c1", tool_name="add")
+    _, asked, _ = sent(
+        ChatMessage("1 + 2?"),
+        ChatMessage(role="assistant", blocks=[TextBlock(text="So:"), call, point]),
+        ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": "c1"}),
+    )
+    assert asked["content"] == "So:"
 
 
 def test_what_tools_bring_beside_text_comes_from_the_user(sent: Any) -> None:
@@ -238,10 +268,14 @@ class _Unknown(TextBlock):
     ("block", "named"),
     [
         (CachePoint(cache_control=CacheControl(type="ephemeral")), "CachePoint"),
-        (DocumentBlock(data=b"?", title="What"), "document block 'What'"),
+        (DocumentBlock(data=b"\xff\xfe\x00", title="What"), "document block 'What'"),
         (DocumentBlock(url="https://example.org/a.pdf"), "document block with a url"),
         (VideoBlock(url="https://example.org/a.mp4"), "video block with a url"),
         (AudioBlock(url="https://example.org/a.wav"), "audio block with a url"),
+        (ImageBlock(url="file:///dot.png"), "image block with the url 'file:///dot.png'"),
+        (ImageBlock(), "image block cannot be read"),
+        (VideoBlock(), "video block cannot be read"),
+        (DocumentBlock(path="/absent/paper.pdf"), "document block cannot be read"),
         (_Unknown(text="?"), "_Unknown"),
     ],
 )
@@ -278,6 +312,29 @@ def test_a_history_with_tool_calls(sent: Any) -> None:
     }
     assert messages[2] == {"role": "tool", "content": "3", "tool_call_id": "c1"}
     assert messages[4] == {"role": "assistant", "content": "3"}
+
+
+@pytest.mark.parametrize("given", [{}, {"tool_call_id": "add"}])
+def test_tool_calls_without_ids_are_told_apart(given: dict[str, str], sent: Any) -> None:
+    calls = [ToolCallBlock(tool_name="add", tool_kwargs=kwargs) for kwargs in ({"a": 1}, "")]
+    _, asked, first, second = sent(
+        ChatMessage("Add."),
+        ChatMessage(role="assistant", blocks=list(calls)),
+        ChatMessage("1", role="tool", additional_kwargs=given),
+        ChatMessage("2", role="tool", additional_kwargs=given),
+    )
+    ids = [call["id"] for call in asked["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [first["tool_call_id"], second["tool_call_id"]] == ids
+    assert [call["function"]["arguments"] for call in asked["tool_calls"]] == ['{"a": 1}', "{}"]
+
+
+def test_a_call_without_arguments(one_model: Any, chat_server: ChatServer) -> None:
+    function = {"name": "now", "arguments": ""}
+    call = {"id": "c1", "type": "function", "function": function}
+    chat_server.reply = Reply([{"tool_calls": [call]}])
+    [block] = BestRouteLLM(one_model).chat([ChatMessage("When?")]).message.blocks
+    assert block == ToolCallBlock(tool_call_id="c1", tool_name="now", tool_kwargs={})
 
 
 def test_tool_calls_that_older_integrations_left(sent: Any) -> None:

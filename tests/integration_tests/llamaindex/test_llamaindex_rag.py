@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from llama_index.core.selectors.prompts import DEFAULT_SINGLE_PYD_SELECT_PROMPT_
 from bestroute import BestRoute, ModelPool
 from bestroute.calibration import CalibrationTable, Promise
 from llamaindex_bestroute import BestRouteLLM
+from llamaindex_bestroute._reading import query_of
 from tests.integration_tests.llamaindex.conftest import TEXTS
 from tests.servers import Body, ChatServer
 
@@ -95,6 +97,34 @@ def test_the_caller_knows_best(llm: BestRouteLLM, router: Any) -> None:
     llm.chat([ChatMessage("One?"), ChatMessage("1", role="assistant"), ChatMessage("Two?")])
     llm.chat([ChatMessage("One?"), ChatMessage("Two?")], query_turns=2)
     assert router.read == ["Mine?", QUESTION, "Two?", "One?\nTwo?"]
+
+
+def test_fields_do_not_hide_the_question(llm: BestRouteLLM, router: Any) -> None:
+    """Where the pattern finds nothing, what LlamaIndex filled is known as ever."""
+    llm.query_pattern, llm.query_turns = "Ask: (.*)", 2
+    filled = CHAT_TEXT_QA_PROMPT.format_messages(query_str=QUESTION, context_str=STUFFED)
+    llm.chat([ChatMessage("One?"), ChatMessage("1", role="assistant"), *filled])
+    act = ChatMessage("Thought: so.\nAction: look", role="assistant")
+    llm.chat([ChatMessage("Ask: Why?"), act, ChatMessage("Observation: Ask: nothing")])
+    assert router.read == [f"One?\n{QUESTION}", "Why?"]
+
+
+def test_what_a_user_writes_is_read_at_once(llm: BestRouteLLM, router: Any) -> None:
+    """A megabyte of what LlamaIndex's templates have around the question."""
+    for text in ("Query: x\n" * 110_000, "\nQuery: x\nOriginal Answer: " * 40_000):
+        began = time.process_time()
+        filled = CHAT_REFINE_PROMPT.format_messages(
+            query_str=QUESTION, context_msg="c", existing_answer=text
+        )
+        assert query_of(filled)
+        assert query_of(filled[:-1] + [ChatMessage(text)]) == text
+        assert time.process_time() - began < 0.5
+
+
+def test_a_prompt_is_read_before_it_is_wrapped(llm: BestRouteLLM, router: Any) -> None:
+    llm.completion_to_prompt = "<user> {} <assistant>".format
+    llm.complete(QUESTION)
+    assert router.read == [QUESTION]
 
 
 def test_a_user_may_observe_things(llm: BestRouteLLM, router: Any) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.prompts import PromptTemplate
+from llama_index.core.output_parsers import PydanticOutputParser
+from llama_index.core.program import LLMTextCompletionProgram
+from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel, Field
@@ -167,6 +170,29 @@ async def test_a_text_that_is_no_object_is_not_taken(
     chat_server.reply = _from([unusable] * 3, TEXT)
     assert await _structured(text_llm, way) == Person(**ADA)
     assert [body["model"] for body in chat_server.requests] == ["small", "big"]
+
+
+@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize("way", ["program", "text program", "predict"])
+async def test_programs_of_llamaindex_know_a_usable_text(
+    way: str, system: bool, llm: BestRouteLLM, router: Any, chat_server: ChatServer
+) -> None:
+    """By the schema in the prompt, which the router does not read."""
+    chat_server.reply = _from(["Ada, 1815", "Ada, 1815", TEXT])
+    llm.pydantic_program_mode = PydanticProgramMode.LLM
+    question = ChatMessage("Who is {who}?")
+    asked = [ChatMessage("Be brief.", role="system"), question] if system else [question]
+    prompt: Any = ChatPromptTemplate(asked)
+    if way == "program":
+        program = get_program_for_llm(Person, prompt, llm, PydanticProgramMode.LLM)
+        assert program(who="Ada") == Person(**ADA)
+    elif way == "text program":
+        made = LLMTextCompletionProgram.from_defaults(output_cls=Person, prompt=prompt, llm=llm)
+        assert await made.acall(who="Ada") == Person(**ADA)
+    else:
+        prompt.output_parser = PydanticOutputParser(Person)
+        assert json.loads(llm.predict(prompt, who="Ada")) == ADA
+    assert router.read == ["Who is Ada?"]
 
 
 @pytest.mark.parametrize("way", ["stream_structured_predict", "astream_structured_predict"])

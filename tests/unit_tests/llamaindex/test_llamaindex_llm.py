@@ -117,6 +117,20 @@ def test_a_saved_router(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert dear.metadata.num_output == 7
 
 
+def test_the_pool_may_limit_answers() -> None:
+    small, big = POOL["models"]
+    params = {**small["params"], "max_tokens": 1000}
+    pool = {"models": [{**small, "params": params}, big]}
+    assert BestRouteLLM(pool).metadata.num_output == 1000
+    assert BestRouteLLM(pool, max_tokens=7).metadata.num_output == 7
+    assert BestRouteLLM(pool, models=["big"]).metadata.num_output == 256
+
+
+def test_the_model_s_name_is_of_one_that_is_asked() -> None:
+    assert BestRouteLLM(POOL, models=["small"]).metadata.model_name == "bestroute:small"
+    assert BestRouteLLM(POOL, models=["big", "small"]).metadata.model_name == "bestroute:big"
+
+
 def test_a_promise_instead_of_a_threshold(artifact: Path) -> None:
     table = CalibrationTable(
         n_queries=900,
