@@ -387,3 +387,11 @@ async def test_nobody_answers(method: str, one_model: Any, chat_server: ChatServ
 def test_a_malformed_request(call: Callable[..., Any], one_model: Any) -> None:
     with pytest.raises(RequestError, match="messages"):
         list(call(BestRouteLLM(one_model), []))
+
+
+def test_thoughts_are_told_apart_while_they_stream(one_model: Any, chat_server: ChatServer) -> None:
+    chat_server.reply = Reply([{"content": "42", "reasoning_content": "6 * 7"}])
+    pieces = list(BestRouteLLM(one_model).stream_chat([ChatMessage(content="?")]))
+    told = [piece.additional_kwargs.get("thinking_delta") for piece in pieces]
+    assert "".join(each for each in told if each) == "6 * 7"
+    assert all(piece.delta == "" for piece, thought in zip(pieces, told, strict=True) if thought)
