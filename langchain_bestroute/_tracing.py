@@ -16,7 +16,7 @@ from langchain_core.callbacks.base import BaseCallbackManager
 from bestroute import Decision
 from bestroute.errors import SamplingError
 from bestroute.events import Decided, Drawing, Drew, Event, Selected
-from bestroute.samples import Call, Sample, total_cost, total_usage
+from bestroute.samples import Call, Sample, causes, total_cost, total_usage
 from langchain_bestroute._doors import ParentLike
 
 _TAG = "nostream"
@@ -75,9 +75,9 @@ def _drew(event: Drew) -> Iterator[Change]:
         if index >= event.asked:
             yield _candidate(event, index, "more than asked for")
         yield End((event.index, index), _facts(sample))
-    causes = "; ".join(call.error for call in event.calls if call.error)
+    why = causes(event.calls)
     for index in range(len(event.samples), event.asked):
-        error = SamplingError(f"{event.model} gave no sample ({causes})", calls=event.calls)
+        error = SamplingError(f"no sample came ({why})", calls=event.calls)
         yield End((event.index, index), {}, error)
 
 

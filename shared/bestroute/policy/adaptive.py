@@ -138,8 +138,7 @@ class Adaptive:
                 for arm in state.arms
                 if arm.model == model and self._may_ask(model, state)
             )
-            n = state.evidence[model].n if model in state.evidence else 0
-            now = seen[model] if n else _prior(model, 1, state)
+            n, now = _now(model, seen, state)
             value, size = best_wave(believed, prices, round(outside, 3), waves, n, now)
             if size:
                 found.append((value, Arm(model, size)))
@@ -172,10 +171,11 @@ class Adaptive:
         """The reference beside a wave, where waiting for the wave first would cost more."""
         reference = state.reference
         saved = self.dollars_per_second * self.seconds.get(wave.model, 0.0)
-        if saved == 0 or asked == -math.inf:
+        both = state.spent + state.costs[wave] + state.costs[reference]
+        too_dear = state.max_cost is not None and both > state.max_cost
+        if saved == 0 or asked == -math.inf or too_dear:
             return ()
-        n = state.evidence[wave.model].n if wave.model in state.evidence else 0
-        now = seen[wave.model] if n else _prior(wave.model, 1, state)
+        n, now = _now(wave.model, seen, state)
         needed = self.belief.models[wave.model].below(n, n + wave.n, now, asked)
         if needed * saved <= (1 - needed) * state.costs[reference]:
             return ()
@@ -212,6 +212,13 @@ class Adaptive:
             if model in seen
         ]
         return f"{', '.join(told) or 'from the query alone'}: "
+
+
+def _now(model: str, seen: Mapping[str, float], state: State) -> tuple[int, float]:
+    """Samples seen of a model, and the belief now."""
+    if model not in state.evidence:
+        return 0, _prior(model, 1, state)
+    return state.evidence[model].n, seen[model]
 
 
 def _prior(model: str, n: int, state: State) -> float:

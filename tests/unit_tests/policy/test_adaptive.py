@@ -359,6 +359,26 @@ def test_the_reference_is_begun_ahead_where_that_saves(seed: int) -> None:
             assert [draw.ahead for draw in move[1:]] == [True] * ahead
 
 
+@pytest.mark.parametrize(("max_cost", "ahead"), [(None, 1), (0.006, 1), (0.005, 0)])
+def test_nothing_is_begun_ahead_beyond_the_budget(max_cost: float | None, ahead: int) -> None:
+    """The wave and the reference beside it cost 0.006 together."""
+    moves = {name: replace(b, moves=b.moves * 0 + 0.1) for name, b in belief(0).models.items()}
+    for each in moves.values():
+        each.moves[:, :, :, -1] = 1.0  # one in six: the wave is drawn, and mostly in vain
+    policy = Adaptive(
+        0.5,
+        Belief(moves, 1.0),
+        seconds={"small": 0.002, "big": 1.0},
+        dollars_per_second=1.0,
+    )
+    state = view({"small": 0.001, "middle": 1.0, "big": 0.005})
+    state.arms = (Arm("small", 1), REFERENCE)
+    state.max_cost = max_cost
+    wave, *others = policy.next(state)
+    assert isinstance(wave, Draw)
+    assert (wave.model, len(others)) == ("small", ahead)
+
+
 def test_another_threshold_keeps_the_rest() -> None:
     policy = timely(1, max_waves=2, deadline=9.0, dollars_per_second=0.1)
     other = policy.at(0.7, calibrated=True, max_drop=0.02, confidence=0.95)
