@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bestroute import catalog
 from bestroute._routed import drawn_so_far
 from bestroute._tasks import together
-from bestroute.errors import BestRouteError, SamplingError
+from bestroute.account import Account
+from bestroute.errors import BestRouteError
 from bestroute.events import Drawing, Drew, Event, Selected
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
-from bestroute.samples import Call, Sample, causes, total_cost
+from bestroute.samples import Sample
 from bestroute.sampling import Delta, Drawn, Sampler
-from bestroute.selection import Selection, Selector, evidence_of
-
-_log = logging.getLogger(__name__)
+from bestroute.selection import Selector, evidence_of
 
 
 class Loop:
@@ -52,21 +48,14 @@ class Loop:
         self.request = request
         self.state = state
         self._first = first
-        self.decision = decision
+        self.account = Account(pool, decision)
         self._pool = pool
         self._policy = policy
         self._sampler = sampler
         self._selector = selector
         self._recorded: dict[str, int] = {}
-        self._samples: list[Sample] = []
-        self._calls: list[Call] = []
-        self._failures: list[Exception] = []
-        self._steps: list[str] = []
-        self._degraded: list[str] = []
-        self._draws = 0
         self._winner: Sample | None = None
         self._ahead: dict[str, tuple[Drawing, asyncio.Task[Drawn]]] = {}
-        self._began = time.monotonic()
 
     async def run(self, *, streaming: bool) -> AsyncGenerator[Event | RoutedResponse, None]:
         """What happens, pieces of the answer too (only if `streaming`), at last the response.
@@ -84,11 +73,11 @@ class Loop:
                     async for event in events:
                         yield event
                 if self._winner is None:
-                    self.state.elapsed = time.monotonic() - self._began
+                    self.state.elapsed = self.account.elapsed
                     move = self._policy.next(self.state)
             for abandoned in self._abandon():
                 yield abandoned
-            yield self._response(self._winner)
+            yield self.account.response(self._winner)
         finally:
             for _, task in self._ahead.values():
                 task.cancel()
@@ -114,7 +103,7 @@ class Loop:
             if move.model in (None, model)
         ]
         if candidates:
-            self._steps.append(f"accept: {move.reason}")
+            self.account.accept(move, candidates)
             selected = await self._look_at(candidates)
             yield selected
             if selected.winner is None:
@@ -122,29 +111,18 @@ class Loop:
                 return
             self._winner = selected.samples[selected.winner]
         else:
-            self._winner = self._last_resort()
+            self._winner = self.account.last_resort()
         if streaming:
             yield _whole(self._winner)
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
         query, params = self.request.query, self.request.demands
         selection = await self._selector.select(query, candidates, params=params)
-        self._note(candidates, selection)
-        return Selected(selection.samples, selection.winner, selection.invalid, selection.calls)
-
-    def _keep(self, candidates: Sequence[Sample], selection: Selection) -> None:
-        """Keep the scores, and what the reward model cost."""
-        scored = {id(old): new for old, new in zip(candidates, selection.samples, strict=True)}
-        self._samples = [scored.get(id(sample), sample) for sample in self._samples]
-        self._calls += selection.calls
-        if selection.degraded and selection.degraded not in self._degraded:
-            self._degraded.append(selection.degraded)
-
-    def _note(self, candidates: Sequence[Sample], selection: Selection) -> None:
-        """Keep what the selection says, and what went wrong with the samples."""
-        self._keep(candidates, selection)
+        self.account.keep(candidates, selection)
         for index, why in selection.invalid.items():
-            self._degraded.append(f"sample {index} of {candidates[index].model} is invalid: {why}")
+            model = candidates[index].model
+            self.account.degraded.append(f"sample {index} of {model} is invalid: {why}")
+        return Selected(selection.samples, selection.winner, selection.invalid, selection.calls)
 
     def _reject(self, candidates: Sequence[Sample]) -> None:
         """No sample is valid: to the policy, these models brought nothing."""
@@ -156,7 +134,7 @@ class Loop:
     async def _draw(self, draws: Sequence[Draw]) -> AsyncGenerator[Event, None]:
         """Draw side by side, and show the policy what came; what is drawn ahead goes on."""
         fresh = [draw for draw in draws if draw.model not in self._ahead]
-        begun = [self._begin(draw) for draw in fresh]
+        begun = [self.account.begin(draw) for draw in fresh]
         for event in begun:
             yield event
         self.state.waves += 1
@@ -184,14 +162,11 @@ class Loop:
             model, (drawing, task) = self._ahead.popitem()
             if task.done() and not task.cancelled() and task.exception() is None:
                 brought = task.result()
-                self._samples += brought.samples
             else:
                 task.cancel()
                 brought = Drawn(calls=[self._sampler.cancelled(self.request, self._pool[model])])
-            self._calls += brought.calls
-            self._degraded.append(f"{model} was asked ahead in vain")
-            samples, calls = tuple(brought.samples), tuple(brought.calls)
-            yield Drew(drawing.index, model, drawing.n, samples, calls)
+            self.account.degraded.append(f"{model} was asked ahead in vain")
+            yield self.account.take(drawing, brought)
 
     async def _look_at_wave(self, model: str) -> None:
         """Gather the evidence of a model's samples, scores too where the policy reads them."""
@@ -203,19 +178,15 @@ class Loop:
             selection = await self._selector.select(
                 request.query, seen, request.demands, always_score=True
             )
-            self._keep(seen, selection)
+            self.account.keep(seen, selection)
             seen = state.samples[model] = list(selection.samples)
-            state.pay(total_cost(self._calls) or 0.0)
+            state.pay(self.account.spent)
         state.evidence[model] = evidence_of(seen, request.demands)
-
-    def _begin(self, draw: Draw) -> Drawing:
-        self._steps.append(f"draw {draw.n} of {draw.model}: {draw.reason}")
-        self._draws += 1
-        return Drawing(self._draws - 1, draw.model, draw.n, draw.reason)
+        self.account.look(model, state)
 
     async def _one(self, draw: Draw) -> Drawn:
         drawn_so_far.set(self._recorded)  # in this task's own context
-        start = sum(call.requested for call in self._calls if call.model == draw.model)
+        start = sum(call.requested for call in self.account.calls if call.model == draw.model)
         return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
 
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
@@ -224,7 +195,7 @@ class Loop:
         Tool calls come whole, once they are known to be valid; until then thoughts are kept
         back as well, where tools are offered.
         """
-        drawing = self._begin(draw)
+        drawing = self.account.begin(draw)
         yield drawing
         brought = Drawn()
         begun = False
@@ -239,7 +210,9 @@ class Loop:
             brought.failures.append(error)
             if begun:
                 self._take(draw, brought, drawing)
-                raise self._error(f"{draw.model} broke off while it was streaming") from error
+                raise self.account.error(
+                    f"{draw.model} broke off while it was streaming"
+                ) from error
         yield self._take(draw, brought, drawing)
         if brought.samples:
             for event in await self._after_stream(brought.samples, begun=begun):
@@ -278,63 +251,15 @@ class Loop:
 
     def _take(self, draw: Draw, brought: Drawn, drawing: Drawing) -> Drew:
         """Show the policy what a draw brought."""
-        samples, calls = tuple(brought.samples), tuple(brought.calls)
-        drew = Drew(drawing.index, draw.model, draw.n, samples, calls)
-        state, model = self.state, draw.model
-        self._samples += brought.samples
-        self._calls += brought.calls
-        self._failures += brought.failures
-        state.pay(total_cost(self._calls) or 0.0)
+        drew = self.account.take(drawing, brought)
+        self.state.pay(self.account.spent)
         if len(brought.samples) < draw.n:
-            self._degraded.append(_shortage(draw, brought))
-            _log.warning("%s", self._degraded[-1])
-        if not brought.samples:
-            state.failed.add(model)
-            return drew
-        state.samples.setdefault(model, []).extend(brought.samples)
+            self.account.miss(drawing, brought)
+        if brought.samples:
+            self.state.samples.setdefault(draw.model, []).extend(brought.samples)
+        else:
+            self.state.failed.add(draw.model)
         return drew
-
-    def _last_resort(self) -> Sample:
-        """All valid ways are exhausted: an invalid sample that was paid for, or an error."""
-        if not self._samples:
-            raise self._error("no model gave a response")
-        reference = self.state.reference.model
-        of_reference = [sample for sample in self._samples if sample.model == reference]
-        self._degraded.append("no valid sample; the last one of the dearest model asked is given")
-        return (of_reference or self._samples)[-1]
-
-    def _error(self, what: str) -> SamplingError:
-        why = causes(self._calls)
-        return SamplingError(f"{what} ({why})", causes=self._failures, calls=self._calls)
-
-    def _response(self, winner: Sample) -> RoutedResponse:
-        return RoutedResponse(
-            winner=winner,
-            samples=tuple(self._samples),
-            decision=self.decision,
-            steps=tuple(self._steps),
-            calls=tuple(self._calls),
-            estimated_reference_cost=self._reference_cost(winner),
-            degraded=tuple(self._degraded),
-        )
-
-    def _reference_cost(self, winner: Sample) -> float | None:
-        """$ of asking the reference once: what it cost, or would for an answer of this length."""
-        reference = self._pool.reference
-        for sample in self._samples:
-            if sample.model == reference.name:
-                return sample.cost
-        price = catalog.price(reference)
-        prompts = [call.usage.prompt_tokens for call in self._calls if call.received]
-        if price is None or not prompts:
-            return None
-        return price.cost(prompts[0], winner.completion_tokens)
-
-
-def _shortage(draw: Draw, brought: Drawn) -> str:
-    came = f"{len(brought.samples)} of {draw.n} samples of {draw.model} came"
-    why = causes(brought.calls)
-    return f"{came} ({why})" if why else came
 
 
 def _whole(winner: Sample) -> Delta:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from bestroute.policy.base import Decision
 from bestroute.samples import Call, Sample, Usage, total_cost, total_usage
+from bestroute.trace import Step
 
 
 class RoutedResponse(BaseModel):
@@ -17,7 +18,8 @@ class RoutedResponse(BaseModel):
         winner: The sample that was selected.
         samples: All samples in the order drawn, the winner among them.
         decision: Which arm was chosen, and why.
-        steps: What the policy did after the decision, in words.
+        trace: What the policy did after the decision, move by move: what it saw, what it cost,
+            and why it went on or stopped.
         calls: Every call to a provider, failed ones and a judge's too.
         estimated_reference_cost: $ of asking the reference once: what its answer cost, or would
             have cost at the length of the answer given.
@@ -30,10 +32,15 @@ class RoutedResponse(BaseModel):
     winner: Sample
     samples: tuple[Sample, ...]
     decision: Decision
-    steps: tuple[str, ...] = ()
+    trace: tuple[Step, ...] = ()
     calls: tuple[Call, ...] = ()
     estimated_reference_cost: float | None = None
     degraded: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The trace in words."""
+        return tuple(map(str, self.trace))
 
     @property
     def text(self) -> str:
@@ -113,6 +120,7 @@ class RoutedResponse(BaseModel):
                 model: usage.model_dump() for model, usage in self.usage_by_model.items()
             },
             "prompt_tokens_by_model": self.prompt_tokens_by_model,
+            "trace": [step.model_dump(exclude_defaults=True) for step in self.trace],
             "steps": list(self.steps),
             "degraded": list(self.degraded),
         }

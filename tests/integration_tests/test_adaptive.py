@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -87,6 +89,24 @@ CASES = [
 ]
 
 
+def trace_fits(trace: Sequence[dict[str, Any]], calls: Sequence[tuple[str, int]]) -> None:
+    """Plain data: what was drawn, what was seen, what it cost, why it went on or stopped."""
+    json.dumps(trace, allow_nan=False)
+    draws = [step for step in trace if step["move"] == "draw"]
+    assert [(step["model"], step["n"], step["received"]) for step in draws] == [
+        (f"openai/{model}", n, n) for model, n in calls
+    ]
+    assert all(step["cost"] > 0 and step["ended"] > step.get("began", 0.0) for step in draws)
+    waves = [step for step in draws if step["model"] == "openai/small"]
+    drawn = list(itertools.accumulate(step["n"] for step in waves))
+    assert [step["seen"]["n"] for step in waves] == drawn
+    first = waves[0]["seen"]["agreement"]
+    assert first == (1.0 if len(waves) == 1 else 0.5)
+    assert all(step["reason"] for step in trace)
+    known = [step for step in trace if "openai/small" in step.get("match_probabilities", {})]
+    assert (len(calls) == 1) == (known[0]["match_probabilities"]["openai/small"] > 0.9)
+
+
 @pytest.mark.parametrize(("small", "text", "calls"), CASES)
 @pytest.mark.parametrize("door", ["complete", "acomplete", "stream", "astream"])
 async def test_it_stops_or_goes_on_by_what_it_sees(
@@ -117,6 +137,9 @@ async def test_it_stops_or_goes_on_by_what_it_sees(
     assert asked(chat_server) == calls
     assert response.decision.policy == "adaptive"
     assert any("agree)" in step for step in response.steps)
+    trace_fits([step.model_dump() for step in response.trace], calls)
+    spent = sum(step.cost or 0.0 for step in response.trace)
+    assert spent == pytest.approx(response.cost)
 
 
 @pytest.mark.parametrize(("small", "text", "calls"), CASES)
@@ -140,7 +163,7 @@ async def test_in_langchain(
         messages = [chunk async for chunk in llm.astream(ASK)]
     assert "".join(message.text for message in messages) == text
     about = messages[-1].response_metadata["bestroute"]
-    assert len([step for step in about["steps"] if step.startswith("draw")]) == len(calls)
+    trace_fits(about["trace"], calls)
     usage = messages[-1].usage_metadata
     assert usage["input_tokens"] == 5 * len(calls)
     assert asked(chat_server) == calls
@@ -166,7 +189,7 @@ async def test_in_llamaindex(
         *_, found = [piece async for piece in found]
     assert found.text == text
     assert found.raw["usage"]["prompt_tokens"] == 5 * len(calls)
-    assert len(found.raw["bestroute"]["steps"]) >= len(calls)
+    trace_fits(found.raw["bestroute"]["trace"], calls)
     assert asked(chat_server) == calls
 
 

@@ -90,11 +90,11 @@ FLOORS = (
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
-        *("bundle", "constraints", "selection", "response", "reading"),
+        *("bundle", "constraints", "selection", "response", "reading", "trace"),
     ),
     (
         *("events", "target", "defaults", "options", "plan"),
-        *("loop", "engine", "artifact", "source", "__init__"),
+        *("account", "loop", "engine", "artifact", "source", "__init__"),
     ),
     ("learning",),
     ("cli",),

@@ -117,14 +117,14 @@ class Adaptive:
         why = self._why(seen, state)
         if wave is not None and (value > stop + _TINY or self._costs_nothing(wave, state)):
             why += f"{wave.n} more of {wave.model} are worth {value:.3f}, to stop {stop:.3f}"
-            draw = Draw(model=wave.model, n=wave.n, reason=why)
+            draw = Draw(model=wave.model, n=wave.n, reason=why, match_probabilities=seen)
             return (draw, *self._ahead(wave, seen, asked, state))
         if asked > had:
             why += f"the reference, worth {asked:.3f}"
-            return (Draw(model=reference, n=1, reason=why, final=True),)
+            return (Draw(model=reference, n=1, reason=why, match_probabilities=seen, final=True),)
         if answer is None:
             return self._first_of_any(state, wave)
-        return Accept(model=answer, reason=why + "accepted")
+        return Accept(model=answer, reason=why + "accepted", match_probabilities=seen)
 
     def _wave(
         self, state: State, seen: dict[str, float], outside: float

@@ -17,6 +17,8 @@ class Draw(BaseModel):
     """Sample `n` more responses of `model`.
 
     Attributes:
+        match_probabilities: By model, how sure the policy is that the best sample so far matches
+            the reference, where it reckons with that.
         final: Whether a sample that it brings is sure to be accepted: it may be streamed.
         ahead: Whether it is begun now and not waited for: for the time that is saved if the next
             move draws it. Otherwise it is cancelled, and what was sent is paid for.
@@ -27,17 +29,23 @@ class Draw(BaseModel):
     model: str
     n: int
     reason: str = ""
+    match_probabilities: dict[str, float] = {}
     final: bool = False
     ahead: bool = False
 
 
 class Accept(BaseModel):
-    """Stop; the selector picks the winner among the samples of `model` (`None`: of all)."""
+    """Stop; the selector picks the winner among the samples of `model` (`None`: of all).
+
+    Attributes:
+        match_probabilities: As in `Draw`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     model: str | None = None
     reason: str = ""
+    match_probabilities: dict[str, float] = {}
 
 
 class Decision(BaseModel):
