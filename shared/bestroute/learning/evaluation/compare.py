@@ -21,6 +21,9 @@ DROPS = (0.01, 0.02)
 
 RANDOM_MIX, ORACLE, CLAIRVOYANT = "random mix", "oracle", "clairvoyant"
 
+MOST_POINTS = 101
+"""Points of a curve that are kept to draw it."""
+
 _CUTS = len(COST_CUTS)
 _AREA = _CUTS + len(DROPS)
 _TINY = 1e-12
@@ -49,6 +52,7 @@ class Method(_Result):
             at each of `COST_CUTS`; `None` for what is no policy.
         error: Largest Monte Carlo standard error of a mean quality on the curve; `None` when
             the curve is exact.
+        points: The curve itself, to be drawn: $ for 1,000 queries and mean quality, by cost.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Method(_Result):
     waves: tuple[float | None, ...] = (None,) * _CUTS
     tokens: tuple[float | None, ...] = (None,) * _CUTS
     error: float | None = None
+    points: tuple[tuple[float, float], ...] = ()
 
 
 class Comparison(_Result):
@@ -118,25 +123,33 @@ def compare(
     quantiles = tails(resamples, level)
     upgrades = Upgrades.of(outcomes.cost, outcomes.quality)
 
-    def measure(counts: Floats) -> Floats:
+    def lines(counts: Floats) -> tuple[_Arms, list[tuple[Floats, Floats]]]:
         shares = counts / len(outcomes)
         arms = _Arms(shares @ outcomes.cost, shares @ outcomes.quality, outcomes.reference_index)
         mix, best = mix_of(arms.cost, arms.quality), upgrades.frontier(counts)
-        lines = [(mix.cost, mix.quality), *(arms.line(each, shares) for each in curves.values())]
-        lines.append((best.cost, best.quality))
+        found = [(mix.cost, mix.quality), *(arms.line(each, shares) for each in curves.values())]
+        found.append((best.cost, best.quality))
         if clairvoyant is not None:
             known = clairvoyant.frontier(counts)
-            lines.append((known.cost, known.quality))
-        return np.array([arms.figures(*each) for each in lines])
+            found.append((known.cost, known.quality))
+        return arms, found
+
+    def measure(counts: Floats) -> Floats:
+        arms, found = lines(counts)
+        return np.array([arms.figures(*each) for each in found])
 
     point, drawn = bootstrap(
         measure, len(outcomes), resamples=resamples, seed=seed, progress=progress
     )
     names = (RANDOM_MIX, *curves, ORACLE, *(() if clairvoyant is None else (CLAIRVOYANT,)))
     best_row = len(curves) + 1
+    _, whole = lines(np.ones(len(outcomes)))
     methods = [
         _method(name, row, best_row, point, drawn, quantiles).model_copy(
-            update=_effort(curves[name], outcomes) if name in curves else {}
+            update={
+                "points": _points(*whole[row]),
+                **(_effort(curves[name], outcomes) if name in curves else {}),
+            }
         )
         for row, name in enumerate(names)
     ]
@@ -227,6 +240,12 @@ def _effort(curve: Curve, outcomes: Outcomes) -> dict[str, Any]:
         "tokens": at_cuts(curve.tokens, outcomes.sampled_tokens.mean(axis=0)),
         "error": None if curve.error is None else float(curve.error.max()),
     }
+
+
+def _points(cost: Floats, quality: Floats) -> tuple[tuple[float, float], ...]:
+    """What is drawn of a curve: evenly by rank, both ends among them."""
+    kept = np.unique(np.linspace(0, len(cost) - 1, MOST_POINTS).round().astype(np.intp))
+    return tuple((float(1000 * cost[i]), float(quality[i])) for i in kept)
 
 
 def _method(
