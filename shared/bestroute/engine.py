@@ -14,18 +14,18 @@ from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
 from bestroute.calibration import CalibrationTable
-from bestroute.constraints import settings
+from bestroute.checks import check_belief, check_router
 from bestroute.cost import CostModel
-from bestroute.errors import ConfigError, PoolMismatchError
+from bestroute.errors import ConfigError
 from bestroute.events import Decided, Event
+from bestroute.label_sampling import LabelSampling
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
-from bestroute.plan import Plan, check_router, plan
+from bestroute.plan import Plan, plan
 from bestroute.policy import Adaptive, Cascade, Decision, Policy
 from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
 from bestroute.pool import ModelPool, PoolLike
-from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
@@ -105,8 +105,8 @@ class BestRoute:
         self.sampler = sampler or Sampler()
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
+        self._labels = LabelSampling(self.label_sampling)
         self._selector = Selector(self.reward)
-        self._warned: set[str] = set()
         target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
         self.policy = self._resolve(policy, target)
 
@@ -140,7 +140,7 @@ class BestRoute:
         if policy.needs_router:
             check_router(self.router, self.pool, self.cost_model)
         if isinstance(policy, Adaptive):
-            _check_belief(policy, self.pool)
+            check_belief(policy, self.pool)
         return policy
 
     @classmethod
@@ -306,41 +306,17 @@ class BestRoute:
         return Named(named_arm(self.pool, asked.limits.model))
 
     def _plan(self, asked: Asked, policy: Policy) -> Plan:
-        self._warn_of_other_sampling(asked.request)
-        limits = asked.limits
+        self._labels.check(asked.request, self.pool)
+        prediction, limits = None, asked.limits
+        if policy.needs_router and self.router is not None:
+            prediction = self.router.predict([asked.request.query])
         if isinstance(policy, Named):
             limits = replace(limits, model=policy.arm.model)
         return plan(
             asked.request,
             policy,
             pool=self.pool,
-            router=self.router,
             cost_model=self.cost_model,
+            prediction=prediction,
             limits=limits,
         )
-
-    def _warn_of_other_sampling(self, request: Request) -> None:
-        for member in self.pool.models:
-            made_with = self.label_sampling.get(member.name)
-            if not made_with or member.name in self._warned:
-                continue
-            called_with = settings(request, member)
-            differs = {key: v for key, v in made_with.items() if called_with.get(key) != v}
-            if differs:
-                self._warned.add(member.name)
-                _log.warning(
-                    "%s is called with %s; the router's labels were made with %s",
-                    member.name,
-                    {key: called_with.get(key) for key in differs},
-                    differs,
-                )
-
-
-def _check_belief(policy: Adaptive, pool: ModelPool) -> None:
-    """Whether the policy has learnt what the samples of every model say."""
-    for member in pool.models:
-        if not member.reference and member.name not in policy.belief.models:
-            raise PoolMismatchError(
-                f"the adaptive policy has learnt nothing of {member.name!r}; it was made for "
-                f"{', '.join(policy.belief.models)}"
-            )

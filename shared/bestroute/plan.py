@@ -7,18 +7,12 @@ from typing import NamedTuple
 
 from bestroute.constraints import TOO_LONG, excluded_arms
 from bestroute.cost import CostModel
-from bestroute.errors import (
-    ContextWindowError,
-    MissingPriceError,
-    NoEligibleArmError,
-    PoolMismatchError,
-    RouterNotTrained,
-)
+from bestroute.errors import ContextWindowError, MissingPriceError, NoEligibleArmError
 from bestroute.options import Limits
 from bestroute.policy import Accept, Decision, Draw, Policy, State
 from bestroute.pool import Arm, ModelPool
 from bestroute.query import Request
-from bestroute.routers.base import Floats, Router
+from bestroute.routers.base import Floats, Prediction
 
 _NO_LIMITS = Limits()
 
@@ -36,18 +30,18 @@ def plan(
     policy: Policy,
     *,
     pool: ModelPool,
-    router: Router | None,
     cost_model: CostModel,
+    prediction: Prediction | None = None,
     limits: Limits = _NO_LIMITS,
 ) -> Plan:
-    """Ask the router, then the policy; no model is called.
+    """Ask the policy; no model is called.
 
     Args:
         request: The request.
         policy: Decides.
         pool: What there is to choose from.
-        router: Predicts match probabilities, where the policy needs them.
         cost_model: Estimates costs.
+        prediction: What the router says of the query [1, arms], where the policy needs it.
         limits: What this call rules out; its model is a pool name.
 
     Raises:
@@ -61,12 +55,14 @@ def plan(
         request, cost_model, model=limits.model, models=limits.models, max_n=limits.max_n
     )
     arms = _left(pool, excluded)
-    asked = router if policy.needs_router else None
-    match, lengths, quality = _predict(request, asked, arms)
-    costs = {
-        arm: _cost(arm, request, cost_model, lengths.get(arm), limits.cached_tokens)
-        for arm in pool.arms
-    }
+    match, lengths, quality = _of_arms(prediction, arms)
+    costs, again = (
+        {
+            arm: _cost(arm, request, cost_model, lengths.get(arm), limits.cached_tokens, again)
+            for arm in pool.arms
+        }
+        for again in (False, True)
+    )
     if limits.max_cost is not None:
         excluded |= _too_dear(arms, costs, limits.max_cost)
         arms = _left(pool, excluded)
@@ -75,6 +71,7 @@ def plan(
         arms=arms,
         reference=pool.reference_arm,
         costs=costs,
+        costs_again=again,
         match=match,
         quality=quality,
         query=request.query,
@@ -100,13 +97,12 @@ def plan(
     return Plan(state, first, decision)
 
 
-def _predict(
-    request: Request, router: Router | None, arms: Sequence[Arm]
+def _of_arms(
+    prediction: Prediction | None, arms: Sequence[Arm]
 ) -> tuple[dict[Arm, float], dict[Arm, float], dict[Arm, float]]:
     """Match probability of every eligible arm; output length and quality where predicted."""
-    if router is None:
+    if prediction is None:
         return {}, {}, {}
-    prediction = router.predict([request.query])
     columns = {arm: prediction.arms.index(arm) for arm in arms}
 
     def first(values: Floats | None) -> dict[Arm, float]:
@@ -143,42 +139,12 @@ def _cost(
     cost_model: CostModel,
     output_tokens: float | None,
     cached_tokens: Mapping[str, int],
+    again: bool,
 ) -> float:
     cached = cached_tokens.get(arm.model, 0)
     try:
         return cost_model.estimate(
-            arm, request.prompt, output_tokens=output_tokens, cached_tokens=cached
+            arm, request.prompt, output_tokens=output_tokens, cached_tokens=cached, again=again
         )
     except MissingPriceError:
         return float("nan")  # only a policy that needs no prices gets this far
-
-
-def check_router(router: Router | None, pool: ModelPool, cost_model: CostModel) -> None:
-    """Make sure that the router can choose from this pool.
-
-    Raises:
-        RouterNotTrained: There is none.
-        PoolMismatchError: It knows other arms, or another reference, than the pool.
-        MissingPriceError: It needs a price that nobody knows.
-    """
-    if router is None:
-        raise RouterNotTrained(
-            "one-shot routing needs a trained router: train one with "
-            "`bestroute fit pool.yaml prompts.jsonl -o router/`, then use "
-            "BestRoute.from_pretrained('router/'); without one, leave threshold and policy "
-            "out to get the training-free cascade"
-        )
-    unknown = [str(arm) for arm in pool.arms if arm not in router.arms]
-    if unknown:
-        raise PoolMismatchError(
-            f"the router has no head for {', '.join(unknown)}; "
-            f"it was made for {', '.join(map(str, router.arms))}"
-        )
-    reference = getattr(router, "reference", pool.reference.name)
-    if reference != pool.reference.name:
-        raise PoolMismatchError(
-            f"the router was made against the reference {reference!r}, "
-            f"the pool's is {pool.reference.name!r}"
-        )
-    for member in pool.models:
-        cost_model.price(member.name)

@@ -94,7 +94,16 @@ FLOORS = (
     ),
     (
         *("events", "target", "defaults", "options", "plan"),
-        *("account", "loop", "engine", "artifact", "source", "__init__"),
+        *(
+            "account",
+            "checks",
+            "label_sampling",
+            "loop",
+            "engine",
+            "artifact",
+            "source",
+            "__init__",
+        ),
     ),
     ("learning",),
     ("cli",),
