@@ -5,22 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bestroute._extras import require
+from bestroute._files import packed, read_tensors, write
 from bestroute.bundle import BUNDLED, bundle, fingerprint, unbundle
 from bestroute.calibration import CalibrationTable
-from bestroute.cost import CostModel, TokenStats
+from bestroute.card import model_card
+from bestroute.cost import CostModel
 from bestroute.errors import (
     ArtifactError,
-    ConfigError,
+    BestRouteError,
     PoolMismatchError,
     RouterNotTrained,
+)
+from bestroute.manifest import (
+    CONFIG_FILE,
+    POOL_FIELDS,
+    VERSION,
+    Manifest,
+    check_providers,
+    hub_models,
+    read_manifest,
+    saved_pool,
 )
 from bestroute.policy import Adaptive, Policy
 from bestroute.policy.registry import load_policy, policy_state
@@ -30,14 +42,9 @@ from bestroute.rewards import RewardModel, load_reward
 from bestroute.routers.base import Router, SavableRouter
 from bestroute.routers.registry import load_router
 
-VERSION = 3
-CONFIG_FILE = "bestroute.json"
 WEIGHTS_FILE = "router.safetensors"
 POLICY_FILE = "policy.safetensors"
 CARD_FILE = "README.md"
-
-_READABLE = (2, VERSION)
-"""What 3 added: a policy's tensors, and which policy a calibration table is for."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,34 +53,11 @@ _BELIEF = "belief"
 
 _PROMISED = ("max_drop", "confidence", "target_cost")
 
-# What an artifact may say of a model: never where a key goes, never a parameter of the call.
-_POOL_FIELDS = ("name", "model", "price", "max_samples", "reference", "native_n", "max_native_n")
-
-
-class Config(BaseModel):
-    """What `bestroute.json` holds.
-
-    Attributes:
-        version: Version of this format.
-        models: The pool's models: names, ids, prices, sample limits, the reference.
-        router: The router's own description.
-        policy: The policy's kind and arguments.
-        calibration: Thresholds by promised drop and by cost, where they were looked for.
-        token_stats: Token statistics per model.
-        reward: Description of the reward model; `None` if the user brings it.
-        label_sampling: Sampling parameters that the labels were made with, by model.
-    """
-
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
-
-    version: int
-    models: list[dict[str, Any]]
-    router: dict[str, Any]
-    policy: dict[str, Any]
-    calibration: CalibrationTable | None = None
-    token_stats: dict[str, TokenStats] = {}
-    reward: dict[str, Any] | None = None
-    label_sampling: dict[str, dict[str, Any]] = {}
+_DAMAGE = (
+    *(ArithmeticError, AttributeError, LookupError, OSError),
+    *(RecursionError, TypeError, ValueError),
+)
+"""What a description that does not fit may raise deep within, or a file that it leads to."""
 
 
 def save(
@@ -101,9 +85,9 @@ def save(
     description, tensors = router.state()
     decides, beliefs = policy_state(policy)
     folder = Path(directory)
-    config = Config(
+    config = Manifest(
         version=VERSION,
-        models=[member.model_dump(include=set(_POOL_FIELDS)) for member in pool.models],
+        models=[member.model_dump(include=set(POOL_FIELDS)) for member in pool.models],
         router=bundle(description, folder),
         policy=decides,
         calibration=calibration,
@@ -112,10 +96,10 @@ def save(
         label_sampling={name: dict(params) for name, params in label_sampling.items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS_FILE).write_bytes(_packed(tensors))
+    write(folder / WEIGHTS_FILE, packed(tensors))
     _write_beliefs(folder, decides, beliefs)
-    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / CARD_FILE).write_text(model_card(config, card), encoding="utf-8")
+    write(folder / CONFIG_FILE, _json(config))
+    write(folder / CARD_FILE, _card(config, card).encode())
     return folder
 
 
@@ -126,42 +110,28 @@ def update(directory: str | Path, *, calibration: CalibrationTable, policy: Poli
         ArtifactError: The directory holds no sound router, or the policy cannot be saved.
     """
     folder = Path(directory)
-    old = _config(folder)
+    old = read_manifest(folder)
     decides, beliefs = policy_state(policy)
     new = old.model_copy(update={"version": VERSION, "calibration": calibration, "policy": decides})
     card = folder / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    head = model_card(old, None).rstrip()
+    head = _card(old).rstrip()
     if text.startswith(head):  # else it is someone's own card
-        _replace(card, model_card(new, text[len(head) :].strip()).encode())
+        write(card, _card(new, text[len(head) :].strip()).encode())
     _write_beliefs(folder, decides, beliefs)
-    _replace(folder / CONFIG_FILE, (new.model_dump_json(indent=2) + "\n").encode())
+    write(folder / CONFIG_FILE, _json(new))
 
 
 def _write_beliefs(folder: Path, decides: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """The policy's tensors; a policy without takes away what another one left."""
     if _BELIEF in decides:
-        _replace(folder / POLICY_FILE, _packed(tensors))
+        write(folder / POLICY_FILE, packed(tensors))
     else:
         (folder / POLICY_FILE).unlink(missing_ok=True)
 
 
 def _beliefs(folder: Path, decides: Mapping[str, Any]) -> dict[str, Any]:
-    return _tensors(folder / POLICY_FILE) if _BELIEF in decides else {}
-
-
-def _packed(tensors: Mapping[str, Any]) -> bytes:
-    numpy_file = require("safetensors.numpy", feature="Saving a router", extra="all")
-    # safetensors writes an array's memory as it lies, in Fortran's order too
-    whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    return bytes(numpy_file.save(whole))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    draft.write_bytes(content)
-    draft.replace(path)
+    return read_tensors(folder / POLICY_FILE) if _BELIEF in decides else {}
 
 
 def load(
@@ -173,13 +143,22 @@ def load(
         ArtifactError: It is absent, incomplete, damaged, or of an unknown version.
         PoolMismatchError: It was made for another pool.
     """
-    folder = _folder(name_or_path, revision)
-    config = _config(folder)
-    router = load_router(unbundle(config.router, folder), _tensors(folder / WEIGHTS_FILE))
-    saved = _saved_pool(folder, config.models)
+    folder, from_hub = _folder(name_or_path, revision)
+    config = read_manifest(folder)
+    saved = saved_pool(folder, config.models)
     if pool is not None:
         _check_pool(pool, saved)
-    used = pool or saved
+    elif from_hub:
+        check_providers(saved)
+        _tell_where_calls_go(name_or_path, saved)
+    if from_hub and (models := hub_models(config)):
+        _log.warning("%s loads further models from the hub: %s", name_or_path, ", ".join(models))
+    with _sound(folder):
+        return _parts(folder, config, saved, used=pool or saved)
+
+
+def _parts(folder: Path, config: Manifest, saved: ModelPool, *, used: ModelPool) -> dict[str, Any]:
+    router = load_router(unbundle(config.router, folder), read_tensors(folder / WEIGHTS_FILE))
     decides, calibration = config.policy, config.calibration
     cost_model, alike = CostModel(used, config.token_stats), _decides_alike(used, saved)
     if calibration is not None and not alike:
@@ -205,66 +184,51 @@ def load(
     return parts
 
 
-def _folder(name_or_path: str | Path, revision: str | None) -> Path:
+@contextmanager
+def _sound(folder: Path) -> Iterator[None]:
+    """Whatever a description brings about that does not fit is damage, not a fault of ours."""
+    try:
+        yield
+    except BestRouteError:
+        raise
+    except _DAMAGE as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ArtifactError(f"{folder / CONFIG_FILE} does not fit together: {why:.300}") from error
+
+
+def _tell_where_calls_go(name: str | Path, pool: ModelPool) -> None:
+    models = ", ".join(member.model for member in pool.models)
+    _log.warning(
+        "%s is used without a pool of yours: prompts go to %s, with the keys of your environment; "
+        "give pool= to say yourself who is asked",
+        name,
+        models,
+    )
+
+
+def _json(manifest: Manifest) -> bytes:
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
+
+
+def _card(manifest: Manifest, body: str | None = None) -> str:
+    policy = {name: value for name, value in manifest.policy.items() if name != _BELIEF}
+    return model_card(manifest.models, policy, body)
+
+
+def _folder(name_or_path: str | Path, revision: str | None) -> tuple[Path, bool]:
+    """Where it lies, and whether it came from the hub."""
     folder = Path(name_or_path)
     if folder.is_dir():
-        return folder
+        return folder, False
     hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
     try:
         files = [CONFIG_FILE, WEIGHTS_FILE, POLICY_FILE, *(f"*/{pattern}" for pattern in BUNDLED)]
         found = hub.snapshot_download(str(name_or_path), revision=revision, allow_patterns=files)
-        return Path(found)
+        return Path(found), True
     except (OSError, ValueError) as error:  # all of the hub's own are one of these
         raise ArtifactError(
             f"{name_or_path!s} is neither a directory nor a hub id that can be had: {error}"
         ) from error
-
-
-def _config(folder: Path) -> Config:
-    path = folder / CONFIG_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(f"{folder} holds no {CONFIG_FILE}: not a saved router") from error
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    version = data.get("version") if isinstance(data, dict) else None
-    if version not in _READABLE:
-        raise ArtifactError(
-            f"{path} is of version {version!r}, this library reads "
-            f"{' and '.join(map(str, _READABLE))}; "
-            "train again, or install the bestroute that wrote it"
-        )
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{path} is damaged: {field}: {first['msg']}") from error
-
-
-def _saved_pool(folder: Path, models: list[dict[str, Any]]) -> ModelPool:
-    """The pool that an artifact describes; it may come from anyone, and keys must not follow it."""
-    for model in models:
-        extra = sorted(set(model) - set(_POOL_FIELDS))
-        if extra or "://" in str(model.get("model")):
-            what = f"the field {extra[0]!r}" if extra else "an address as a model's id"
-            raise ArtifactError(f"{folder / CONFIG_FILE} holds {what}, which no artifact may hold")
-    try:
-        return ModelPool.from_dict({"models": models})
-    except ConfigError as error:
-        raise ArtifactError(f"{folder / CONFIG_FILE} is damaged: {error}") from error
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    library = require("safetensors", feature="Loading a router", extra="all")
-    numpy_file = require("safetensors.numpy", feature="Loading a router", extra="all")
-    try:
-        return dict(numpy_file.load_file(str(path)))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path.parent} holds no {path.name}") from error
-    except (library.SafetensorError, ValueError, KeyError, OSError) as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
 
 
 def _check_pool(pool: ModelPool, saved: ModelPool) -> None:
@@ -328,23 +292,3 @@ def artifact_digest(
         tensor = np.ascontiguousarray(tensors[name])
         digest.update(f"{name}:{tensor.dtype}:{tensor.shape}".encode() + tensor.tobytes())
     return digest.hexdigest()[:16]
-
-
-def model_card(config: Config, body: str | None) -> str:
-    """Markdown for people, with the front matter that the hub reads."""
-    lines = ["---", "library_name: bestroute", "tags: [llm-routing, best-of-n]", "---", ""]
-    lines += ["# BEST-Route router", ""]
-    lines += ["| model | id | max n | $ per 1M in / out | reference |", "|---|---|---|---|---|"]
-    for model in config.models:
-        price = model.get("price") or {}
-        mark = "yes" if model.get("reference") else ""
-        lines.append(
-            f"| {model['name']} | `{model['model']}` | {model.get('max_samples', 1)} "
-            f"| {price.get('input', '-')} / {price.get('output', '-')} | {mark} |"
-        )
-    known = {k: v for k, v in config.policy.items() if v not in (None, {}) and k != _BELIEF}
-    policy = ", ".join(f"{name} {value}" for name, value in known.items())
-    lines += ["", f"Policy: {policy}.", ""]
-    lines += ["```python", "from bestroute import BestRoute", ""]
-    lines += ['engine = BestRoute.from_pretrained("this directory or hub id", pool=my_pool)', "```"]
-    return "\n".join([*lines, "", body or "", ""]).rstrip() + "\n"

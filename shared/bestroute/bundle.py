@@ -11,7 +11,7 @@ from typing import Any
 from bestroute.errors import ArtifactError
 
 _NAMES = ("name", "name_or_path")
-_HERE = "./"
+HERE = "./"
 BUNDLED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """Files of a model that are copied: no pickles, no code."""
 
@@ -32,7 +32,7 @@ def bundle(config: Any, folder: Path, *, key: str = "") -> Any:
         if not place or not Path(name).is_dir():
             return name
         _copy(Path(name), folder / place)
-        return f"{_HERE}{place}"
+        return f"{HERE}{place}"
 
     return _renamed(config, pack, key)
 
@@ -45,7 +45,7 @@ def unbundle(config: Any, folder: Path) -> Any:
     """
 
     def unpack(name: str, place: str) -> str:
-        if not name.startswith(_HERE):
+        if not name.startswith(HERE):
             return name
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):

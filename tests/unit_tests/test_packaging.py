@@ -84,7 +84,7 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 
 FLOORS = (
     (
-        *("errors", "failures", "_config", "_extras", "_lazy", "_litellm", "_routed"),
+        *("errors", "failures", "_config", "_extras", "_files", "_lazy", "_litellm", "_routed"),
         *("_secrets", "_sync", "_tasks", "_walks"),
     ),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
@@ -101,6 +101,8 @@ FLOORS = (
             "loop",
             "engine",
             "artifact",
+            "card",
+            "manifest",
             "source",
             "__init__",
         ),
