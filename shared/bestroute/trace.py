@@ -43,6 +43,18 @@ class Step(BaseModel):
     began: float = 0.0
     ended: float = 0.0
 
+    @property
+    def saw(self) -> str:
+        """What the samples showed, in words; empty where nobody looked."""
+        seen, told = self.seen, []
+        if seen.get("n", 0) > 1:
+            told.append(f"{seen['top']:.0f} of {seen['n']:.0f} agree")
+        if "best" in seen:
+            told.append(f"best score {seen['best']:.2f}")
+        if "tokens" in seen:
+            told.append(f"{seen['tokens']:.0f} tokens a sample")
+        return ", ".join(told)
+
     def __str__(self) -> str:
         """The move in words."""
         what = f"draw {self.n} of {self.model}" if self.move == "draw" else "accept"

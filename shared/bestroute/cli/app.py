@@ -15,6 +15,7 @@ from bestroute.cli.demo import demo
 from bestroute.cli.evaluate import evaluate
 from bestroute.cli.fit import fit
 from bestroute.cli.importer import import_samples
+from bestroute.cli.report import report
 from bestroute.cli.score import score
 from bestroute.cli.train import train
 from bestroute.cli.train_reward import train_reward
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate):
+for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate, report):
     app.command()(command)
 app.command("import")(import_samples)
 

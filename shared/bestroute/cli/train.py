@@ -18,7 +18,7 @@ from bestroute.cli.options import (
     RouterName,
     Seed,
 )
-from bestroute.learning.evaluation.plots import draw_reliability
+from bestroute.learning.evaluation.plots import reliability_figure
 from bestroute.learning.fit import PolicyName
 from bestroute.learning.fit import train as train_engine
 from bestroute.learning.outcomes import Outcomes
@@ -53,7 +53,10 @@ def train(
     monotone: Monotone = False,
     policy: Annotated[
         str,
-        typer.Option(help="`threshold`, or `adaptive`: also learn what samples say of quality."),
+        typer.Option(
+            help="`threshold`; `early-stop`: draw only until the majority is settled; or "
+            "`adaptive`: also learn what samples say of quality."
+        ),
     ] = "threshold",
     max_waves: MaxWaves = None,
     plots: Annotated[
@@ -108,7 +111,7 @@ def _show_reliability(
         )
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
-            draw_reliability(found, plots / f"reliability-{stage}.png")
+            reliability_figure(found).savefig(plots / f"reliability-{stage}.png")
 
 
 def _reward(folder: Path | None) -> RewardModel | None:

@@ -10,7 +10,8 @@ from bestroute.errors import ConfigError, DataError
 from bestroute.learning.collecting.collect import collect
 from bestroute.learning.collecting.prompts import Prompt
 from bestroute.learning.collecting.workload import Samples, needed_samples, wanted_samples
-from bestroute.learning.evaluation.report import assessment_markdown, write_report
+from bestroute.learning.evaluation.page import write_report
+from bestroute.learning.evaluation.report import assessment_markdown
 from bestroute.learning.fit import Fitted, check_options, fit
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.reward_training.train_reward import train_reward
@@ -185,8 +186,7 @@ def save(fitted: Fitted, directory: str | Path, *, report: str | Path | None = N
     folder = fitted.engine.save_pretrained(directory, card=assessment_markdown(fitted.assessment))
     write_report(
         fitted.assessment,
-        fitted.engine,
-        fitted.outcomes.select("test"),
+        fitted.engine.pool,
         report or folder,
         drops=fitted.drops,
         note=fitted.calibration.note,

@@ -1,13 +1,7 @@
-"""What an assessment looks like: Markdown for a card, PNG plots, a one-page HTML."""
+"""What an assessment looks like in Markdown: for a model card, or a page of results."""
 
 from __future__ import annotations
 
-import base64
-from importlib import resources
-from pathlib import Path
-
-from bestroute._extras import require
-from bestroute.engine import BestRoute
 from bestroute.learning.evaluation.assess import Assessment
 from bestroute.learning.evaluation.compare import (
     CLAIRVOYANT,
@@ -16,13 +10,10 @@ from bestroute.learning.evaluation.compare import (
     ORACLE,
     RANDOM_MIX,
     Comparison,
-    Method,
 )
 from bestroute.learning.evaluation.evaluate import Effort, Evaluation
 from bestroute.learning.evaluation.intervals import Interval
-from bestroute.learning.evaluation.plots import draw_curve, draw_reliability
 from bestroute.learning.evaluation.recording import SECONDS_PER_TOKEN
-from bestroute.learning.outcomes import Outcomes
 
 
 def assessment_markdown(found: Assessment) -> str:
@@ -95,7 +86,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     ]
     effort = ["waves / sampled tokens a query", *(percent(cut, 0) for cut in COST_CUTS)]
     spent = [
-        [method.name, *map(_effort, method.waves, method.tokens)]
+        [method.name, *map(effort_figures, method.waves, method.tokens)]
         for method in comparison.methods
         if any(tokens is not None for tokens in method.tokens)
     ]
@@ -151,7 +142,8 @@ def _share(figure: Interval | None, digits: int = 1) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _effort(waves: float | None, tokens: float | None) -> str:
+def effort_figures(waves: float | None, tokens: float | None) -> str:
+    """Waves and tokens of a query, or n/a."""
     return "n/a" if waves is None or tokens is None else f"{waves:.2f} / {tokens:.0f}"
 
 
@@ -164,59 +156,3 @@ def _figure(figure: Interval | None) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def write_report(
-    found: Assessment,
-    engine: BestRoute,
-    test: Outcomes,
-    directory: str | Path,
-    *,
-    drops: str = "",
-    note: str = "",
-) -> None:
-    """Write `curve.png`, `reliability.png` and the self-contained `report.html`.
-
-    Args:
-        found: The assessment.
-        engine: The engine that it is of.
-        test: The outcomes that it was made on.
-        directory: Made if absent.
-        drops: The drop on calibration and test queries, in words.
-        note: What is known of the threshold, in words.
-
-    Raises:
-        MissingExtraError: matplotlib or jinja2 is not installed.
-    """
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
-    images = {"curve": folder / "curve.png", "reliability": folder / "reliability.png"}
-    draw_curve(found.evaluation, engine, test, images["curve"])
-    draw_reliability(found.reliability, images["reliability"])
-    jinja2 = require("jinja2", feature="Reports", extra="train")
-    source = (
-        resources.files("bestroute")
-        .joinpath("learning/evaluation/report.html.j2")
-        .read_text("utf-8")
-    )
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        source
-    )
-    page = template.render(
-        evaluation=found.evaluation,
-        effort=None if found.evaluation.effort is None else effort_text(found.evaluation.effort),
-        methods=found.comparison.methods,
-        cost_cuts=COST_CUTS,
-        drops=drops,
-        note=note,
-        models=engine.pool.models,
-        percent=percent,
-        drop_of=_drop_of,
-        effort_of=_effort,
-        **{name: base64.b64encode(path.read_bytes()).decode() for name, path in images.items()},
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
-
-
-def _drop_of(method: Method, column: int) -> float | None:
-    return value_of(method.drops[column])
