@@ -15,6 +15,15 @@ from bestroute.pool import Arm, ModelPool, Price
 CHARS_PER_TOKEN = 4.0
 DEFAULT_OUTPUT_TOKENS = 256.0
 
+CACHED_FROM = 1024
+"""Tokens from which providers keep a prompt: OpenAI's documented minimum, and that of most models
+of Anthropic and Google; some need 2,048 or 4,096."""
+
+
+def cached_again(prompt_tokens: float) -> float:
+    """Prompt tokens that the provider's cache holds when the same prompt is sent once more."""
+    return prompt_tokens if prompt_tokens >= CACHED_FROM else 0.0
+
 
 class TokenStats(BaseModel):
     """What a model's traffic looked like on the training split.
@@ -82,6 +91,7 @@ class CostModel:
         *,
         output_tokens: float | None = None,
         cached_tokens: float = 0,
+        again: bool = False,
     ) -> float:
         """Estimated cost of an arm in $.
 
@@ -92,17 +102,26 @@ class CostModel:
                 them for this query.
             cached_tokens: Prompt tokens that the provider still holds in its cache, at most the
                 whole prompt: each call of the arm reads them at the cached price.
+            again: Whether the model was sent this very prompt a moment ago (`cached_again`).
 
         Raises:
             MissingPriceError: The model has no price.
         """
         expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
         price = self.price(arm.model)
-        prompt_cost = price.cost(self.prompt_tokens(arm.model, prompt), 0, cached_tokens)
+        prompt_tokens = self.prompt_tokens(arm.model, prompt)
+        if again:
+            cached_tokens = max(cached_tokens, cached_again(prompt_tokens))
+        prompt_cost = price.cost(prompt_tokens, 0, cached_tokens)
         return self._calls(arm) * prompt_cost + price.cost(0, arm.n * expected)
 
     def estimates(
-        self, arms: Sequence[Arm], characters: ArrayLike, output_tokens: NDArray[np.float64]
+        self,
+        arms: Sequence[Arm],
+        characters: ArrayLike,
+        output_tokens: NDArray[np.float64],
+        *,
+        again: bool = False,
     ) -> NDArray[np.float64]:
         """Estimated costs of many prompts at once [Q, A] in $, as `estimate` gives them.
 
@@ -111,6 +130,7 @@ class CostModel:
             characters: Lengths of the prompts [Q].
             output_tokens: Expected completion tokens of one sample [Q, A]; NaN takes the mean of
                 the model.
+            again: As in `estimate`.
 
         Raises:
             MissingPriceError: A model has no price.
@@ -121,17 +141,24 @@ class CostModel:
         ).T
         per_prompt_token, per_output_token = np.array([self.rates(arm) for arm in arms]).T
         prompt_tokens = (base + np.asarray(characters)[:, None] * ratio).clip(0)
+        if again:
+            reading = [self.rates(arm, cached=True)[0] for arm in arms]
+            per_prompt_token = np.where(prompt_tokens < CACHED_FROM, per_prompt_token, reading)
         expected = np.where(np.isnan(output_tokens), mean, output_tokens)
         return np.asarray(per_prompt_token * prompt_tokens + per_output_token * expected)
 
-    def rates(self, arm: Arm) -> tuple[float, float]:
+    def rates(self, arm: Arm, *, cached: bool = False) -> tuple[float, float]:
         """What one more prompt token, and one more completion token a sample, cost an arm in $.
+
+        Args:
+            arm: The arm.
+            cached: Whether the prompt is read from the provider's cache.
 
         Raises:
             MissingPriceError: The model has no price.
         """
-        price = self.price(arm.model)
-        return price.cost(self._calls(arm), 0), price.cost(0, arm.n)
+        price, calls = self.price(arm.model), self._calls(arm)
+        return price.cost(calls, 0, calls if cached else 0), price.cost(0, arm.n)
 
     def _calls(self, arm: Arm) -> int:
         """Calls that draw an arm; each bills the prompt once."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bestroute._routed import drawn_so_far
+from bestroute._routed import asked_before, drawn_so_far
 from bestroute._tasks import together
 from bestroute.account import Account
 from bestroute.errors import BestRouteError
@@ -181,11 +181,13 @@ class Loop:
             self.account.keep(seen, selection)
             seen = state.samples[model] = list(selection.samples)
             state.pay(self.account.spent)
-        state.evidence[model] = evidence_of(seen, request.demands)
+        alike = getattr(self._policy, "reads_similarity", False)
+        state.evidence[model] = evidence_of(seen, request.demands, alike=alike)
         self.account.look(model, state)
 
     async def _one(self, draw: Draw) -> Drawn:
         drawn_so_far.set(self._recorded)  # in this task's own context
+        asked_before.set(draw.model in self.state.samples)
         start = sum(call.requested for call in self.account.calls if call.model == draw.model)
         return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
 

@@ -2,7 +2,7 @@
 
 It asks nobody and makes nothing up: what was not recorded raises. Samples are drawn without
 replacement from a permutation seeded by (run seed, query, model), continuing across top-ups and
-waves of one routed request.
+waves of one routed request. A later wave reads a long prompt from the cache, as with providers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from bestroute._litellm import litellm
-from bestroute._routed import drawn_so_far, recorded_before
+from bestroute._routed import asked_before, drawn_so_far, recorded_before
+from bestroute.cost import cached_again
 from bestroute.errors import SampleLimitError, UnrecordedError
 
 PROVIDER = "recorded"
@@ -29,7 +30,7 @@ class Recording:
 
     Args:
         rows: Rows of the samples table with `model`, `messages`, `sampling`, `response`,
-            `finish_reason`, `prompt_tokens` and `completion_tokens`.
+            `finish_reason`, `prompt_tokens` and `completion_tokens`; `logprob` where recorded.
         seed: Run seed of the permutations.
     """
 
@@ -153,14 +154,25 @@ def _answer(recordings: Sequence[Recording], call: Mapping[str, Any]) -> Any:
             "index": index,
             "finish_reason": row["finish_reason"],
             "message": {"role": "assistant", "content": row["response"]},
+            "logprobs": _logprobs(row),
         }
         for index, row in enumerate(rows)
     ]
     prompt, completion = rows[0]["prompt_tokens"], sum(row["completion_tokens"] for row in rows)
     usage = module.Usage(
-        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details={"cached_tokens": int(cached_again(prompt) * asked_before.get())},
     )
     return module.ModelResponse(model=call["model"], choices=choices, usage=usage)
+
+
+def _logprobs(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Only the mean was recorded: the whole response stands as one token."""
+    if row.get("logprob") is None:
+        return None
+    return {"content": [{"token": row["response"], "logprob": row["logprob"], "top_logprobs": []}]}
 
 
 def _pieces(response: Any) -> Iterable[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -70,6 +71,13 @@ class Sample(BaseModel):
     cost: float | None = None
     logprobs: dict[str, Any] | None = None
     score: float | None = None
+
+    @property
+    def logprob(self) -> float | None:
+        """Mean log-probability of its tokens in nats; `None` where none were given."""
+        tokens = (self.logprobs or {}).get("content") or ()
+        found = [token["logprob"] for token in tokens]
+        return math.fsum(found) / len(found) if found else None
 
     @property
     def text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from bestroute.errors import BestRouteError
 from bestroute.policy.evidence import Evidence
+from bestroute.policy.likeness import likeness
 from bestroute.rewards.answers import extract_answer
 from bestroute.rewards.base import RewardModel, Scored, Scores, checked
 from bestroute.rewards.consistency import SelfConsistency
@@ -121,18 +123,25 @@ class Selector:
         return Scored(scored.scores, scored.calls, failure)
 
 
-def evidence_of(samples: Sequence[Sample], params: Mapping[str, Any]) -> Evidence:
+def evidence_of(
+    samples: Sequence[Sample], params: Mapping[str, Any], *, alike: bool = False
+) -> Evidence:
     """What samples of one model show; those that cannot be used are no evidence.
 
     Args:
         samples: At least one.
         params: The request's parameters; they say what is valid.
+        alike: Whether to look how alike open answers are, which embeds them.
     """
     valid = [each for each in samples if why_invalid(each.message, params) is None] or samples
+    texts = [sample_text(sample) for sample in valid]
+    answers = [extract_answer(text) for text in texts]
     return Evidence.of(
-        [extract_answer(sample_text(sample)) for sample in valid],
+        answers,
         [sample.completion_tokens for sample in valid],
         [sample.score for sample in valid],
+        logprobs=[sample.logprob for sample in valid],
+        similarity=likeness(texts, answers) if alike else math.nan,
     )
 
 

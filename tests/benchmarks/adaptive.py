@@ -42,8 +42,6 @@ from tests.benchmarks.variants import multi_head
 
 PAGE = Path("docs/adaptive.md")
 ONE_SHOT, ADAPTIVE = "one-shot", "adaptive"
-_STOPS = 24
-"""Thresholds that EarlyStop is replayed at."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,7 @@ def curves_of(found: Trained) -> dict[str, Curve]:
     curves = {ONE_SHOT: bench.router(router), "one-shot, utility": bench.utility(router)}
     if found.several:
         curves |= bench.cascades()
-        steps = np.linspace(0, len(curves[ONE_SHOT].thresholds) - 1, _STOPS).astype(int)
-        stops = np.unique(curves[ONE_SHOT].thresholds[steps]).tolist()
-        curves["early stop"] = bench.replays(EarlyStop, router, thresholds=stops)
+        curves["early stop"] = bench.early_stop(router)
     curves[ADAPTIVE] = bench.adaptive(router, belief)
     if found.several:
         curves["adaptive, look_ahead=1"] = bench.adaptive(router, belief, look_ahead=1)
@@ -216,10 +212,8 @@ def _seconds(found: Trained, curves: dict[str, Curve]) -> str:
 
 
 def _row(label: str, found: Trained, policy: Policy, full: float) -> list[str]:
-    bench = found.bench
-    prediction = found.router.predict(bench.test.queries)
-    estimated = bench.test.estimated_costs(bench.cost_model, prediction)
-    played = bench.replay.play(policy, estimated, match=prediction.match, permutations=50)
+    prediction = found.router.predict(found.bench.test.queries)
+    played = found.bench.play(policy, prediction, permutations=50)
     middle, tail = np.quantile(played.seconds, [0.5, 0.95])
     return [
         label,

@@ -122,8 +122,9 @@ def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
     ours += (bench.router(ensemble), bench.utility(ensemble))
     curves = dict(zip(_OURS, ours, strict=True))
     several = any(arm.n > 1 for arm in bench.test.arms)
+    curves["best-route, adaptive"] = bench.adaptive(router, belief_of(bench))
     if several:
-        curves["best-route, adaptive"] = bench.adaptive(router, belief_of(bench))
+        curves["best-route, early stop"] = bench.early_stop(router)
     for name in BASELINES:
         if several or name not in ("single-sample", "cascade"):
             curves |= bench.baseline(name, encoder_of(router))

@@ -75,8 +75,9 @@ def fit(
     policy: Annotated[
         str,
         typer.Option(
-            help="`threshold` (the paper's); `utility`: quality against cost; or `adaptive`: "
-            "decide again after each wave of samples."
+            help="`threshold` (the paper's); `utility`: quality against cost; `early-stop`: the "
+            "paper's, drawn only until the majority is settled; or `adaptive`: decide again after "
+            "each wave of samples."
         ),
     ] = "threshold",
     max_waves: MaxWaves = None,

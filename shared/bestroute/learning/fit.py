@@ -28,7 +28,7 @@ from bestroute.learning.training.by_name import (
     Probabilities,
     train_by_name,
 )
-from bestroute.policy import Adaptive, OneShot, Policy, Utility
+from bestroute.policy import Adaptive, EarlyStop, OneShot, Policy, Utility
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
@@ -40,7 +40,7 @@ from bestroute.target import thresholded
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PolicyName = Literal["threshold", "utility", "adaptive"]
+PolicyName = Literal["threshold", "utility", "early-stop", "adaptive"]
 """The paper's rule; predicted quality x worth - estimated cost; or one that looks at samples."""
 
 _ROUNDING = 1e-9
@@ -109,9 +109,10 @@ def fit(
             table's proxy scores.
         probabilities: How match probabilities are calibrated.
         monotone: Make predictions not fall in n.
-        policy: The paper's threshold; the utility of predicted quality; or `adaptive`, which
-            decides again after each wave of samples. What callers ask for by promised drop or
-            by cost is a threshold of the adaptive policy, or else of the paper's.
+        policy: The paper's threshold; the utility of predicted quality; `early-stop`, the
+            paper's choice drawn only until the majority is settled; or `adaptive`, which decides
+            again after each wave of samples. What callers ask for by promised drop or by cost is
+            a threshold of the last two, or else of the paper's.
         max_waves: Waves of samples of a request under the adaptive policy.
         max_drop: Largest relative drop against always-reference on the calibration split. A
             point estimate: it carries no promise for other queries.
@@ -188,7 +189,7 @@ def _calibrate(
         picked = pick_setting(bench.utility(router), bench.test, max_drop=max_drop, knob="worth")
         engine.policy = Utility(picked.threshold)
         return picked
-    if isinstance(family, OneShot):
+    if isinstance(family, OneShot) and not family.looks:
         curve = bench.router(router)  # finer: it is no promise
     picked = pick_setting(curve, bench.test, max_drop=max_drop)
     engine.policy = family.at(picked.threshold, calibrated=True)
@@ -257,6 +258,8 @@ def train(
     )
     trained = fresh(seen, fine_tuned=fine_tuned, epochs=epochs, progress=report)
     decides: Policy = OneShot(ALWAYS_REFERENCE)
+    if policy == "early-stop":
+        decides = EarlyStop(ALWAYS_REFERENCE)
     if policy == "adaptive":
         belief = learn(
             table,

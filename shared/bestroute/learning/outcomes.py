@@ -192,7 +192,7 @@ class Outcomes:
         return stats
 
     def estimated_costs(
-        self, cost_model: CostModel, prediction: Prediction | None = None
+        self, cost_model: CostModel, prediction: Prediction | None = None, *, again: bool = False
     ) -> Floats:
         """What a policy believes the arms cost, before any call [Q, A], in $.
 
@@ -200,6 +200,7 @@ class Outcomes:
             cost_model: Prices and token statistics of the training split.
             prediction: Its `output_tokens`, where a router predicts them, replace the
                 expected completion tokens; NaN leaves an entry as it is.
+            again: Of a further wave of the same request: see `CostModel.estimate`.
 
         Raises:
             PoolMismatchError: The prediction is on other arms or another number of queries.
@@ -209,7 +210,8 @@ class Outcomes:
             if prediction.arms != self.arms or prediction.output_tokens.shape != tokens.shape:
                 raise PoolMismatchError("the prediction is not on these queries and arms")
             tokens = prediction.output_tokens
-        return cost_model.estimates(self.arms, [len(prompt) for prompt in self.prompts], tokens)
+        characters = [len(prompt) for prompt in self.prompts]
+        return cost_model.estimates(self.arms, characters, tokens, again=again)
 
 
 _ROWS = ("query_ids", "queries", "prompts", "tasks", "splits")

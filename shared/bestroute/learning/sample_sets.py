@@ -18,7 +18,9 @@ from bestroute.learning.bestofn import (
     agreement_weights,
     selection_weights,
 )
+from bestroute.policy.likeness import is_open, likeness_encoder
 from bestroute.query import Request
+from bestroute.routers.encoder import Vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +60,10 @@ class SampleSet:
         scores: Proxy scores [G, N], where samples are kept by them.
         answers: Answer codes [G, N], where samples are kept by agreement, or answers are evidence.
         latency: Seconds of every sample [G, N], where all were recorded.
+        logprobs: Mean token log-probability of every sample in nats [G, N], NaN for those that
+            have none, where answers are evidence.
+        vectors: Unit vectors of the open answers [G, N, D], NaN for the others, where answers are
+            evidence and there are open ones.
     """
 
     oracle: Floats
@@ -66,6 +72,8 @@ class SampleSet:
     scores: Floats | None = None
     answers: NDArray[np.intp] | None = None
     latency: Floats | None = None
+    logprobs: Floats | None = None
+    vectors: Vectors | None = None
 
     def weights(self, n: int, among: Indices | None = None) -> Floats:
         """Probability that each sample is kept by best-of-n.
@@ -138,6 +146,7 @@ class SampleSets:
         self._scores = None if agreement else self._finite(proxy, self._chosen[self._model])
         latency = _numbers(table, "latency")[self._rows]
         self._latency = latency if np.isfinite(latency).all() else None
+        self._logprobs = _numbers(table, "logprob")[self._rows]
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -164,23 +173,35 @@ class SampleSets:
                 )
 
     def _sample_set(self, places: Indices, *, chosen: bool) -> SampleSet:
+        codes, vectors = None, None
+        if self._extract is not None and (chosen or self._extract_all):
+            codes, vectors = self._answers(places, self._extract, compared=chosen)
         return SampleSet(
             oracle=self._oracle[places],
             prompt_tokens=self._prompt_tokens[places].mean(axis=1),
             completion_tokens=self._completion_tokens[places],
             scores=self._scores[places] if chosen and self._scores is not None else None,
-            answers=self._answers(places) if chosen or self._extract_all else None,
+            answers=codes,
             latency=None if self._latency is None else self._latency[places],
+            logprobs=self._logprobs[places] if self._extract_all else None,
+            vectors=vectors,
         )
 
-    def _answers(self, places: Indices) -> NDArray[np.intp] | None:
-        if self._extract is None:
-            return None
+    def _answers(
+        self, places: Indices, extract: Extract, *, compared: bool
+    ) -> tuple[NDArray[np.intp], Vectors | None]:
+        """Codes of the answers, and vectors of the open ones where they are evidence."""
         texts = self._table["response"].take(self._rows[places.ravel()]).to_pylist()
-        answer = {text: self._extract(text) for text in set(texts)}
+        answer = {text: extract(text) for text in set(texts)}
         codes: dict[Hashable, int] = {None: NO_ANSWER, "": NO_ANSWER}
         found = [codes.setdefault(answer[text], len(codes)) for text in texts]
-        return np.array(found, dtype=np.intp).reshape(places.shape)
+        vectors = None
+        if compared and self._extract_all and (read := [t for t in answer if is_open(answer[t])]):
+            row = {text: place for place, text in enumerate(read)}
+            known = likeness_encoder().encode(read)
+            known = np.vstack([known, np.full_like(known[:1], np.nan)])
+            vectors = known[[row.get(text, -1) for text in texts]].reshape(*places.shape, -1)
+        return np.array(found, dtype=np.intp).reshape(places.shape), vectors
 
     def _check_counts(self, needed: Mapping[str, int], sample: Floats) -> None:
         cell = self._query * len(self._models) + self._model

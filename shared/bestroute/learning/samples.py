@@ -29,13 +29,15 @@ COLUMNS: Mapping[str, str] = {
     "completion_tokens": "int32",
     "latency": "float32",
     "cost": "float64",
+    "logprob": "float64",
     "oracle_score": "float64",
     "proxy_score": "float64",
     "check": "string",
     "reference_answer": "string",
 }
 """Column -> Arrow type. `messages`, `sampling` and `check` are JSON; `cost` is in $, `latency` in
-seconds; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row;
+seconds; `logprob` is the mean log-probability of the response's tokens in nats, null where the
+provider gave none; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row;
 `reference_answer` is a text, or a JSON list of accepted ones. A score that nobody made is null,
 never NaN."""
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from bestroute.errors import ConfigError
 from bestroute.policy.base import Accept, Draw, State
-from bestroute.policy.belief import Belief, best_wave
+from bestroute.policy.belief import FEATURES, Belief, best_wave
+from bestroute.policy.likeness import likeness_encoder
 from bestroute.pool import Arm
 
 _TINY = 1e-9
@@ -76,6 +77,8 @@ class Adaptive:
             if waves is not None and waves < 1:
                 raise ConfigError(f"{name} is {waves}; expected at least 1")
         self.belief = belief
+        if self.reads_similarity:
+            likeness_encoder()  # loading it would hold up a request
         self.max_waves = max_waves
         self.look_ahead = look_ahead
         if not 0 <= dollars_per_second < math.inf:
@@ -91,6 +94,12 @@ class Adaptive:
         self.max_drop = max_drop
         self.confidence = confidence
         self.target_cost = target_cost
+
+    @property
+    def reads_similarity(self) -> bool:
+        """Whether what was learnt depends on how alike open answers are."""
+        at = FEATURES.index("similarity")
+        return any(model.weight[:, at].any() for model in self.belief.models.values())
 
     @property
     def family(self) -> str:
@@ -133,13 +142,13 @@ class Adaptive:
         waves = min(self.look_ahead or _ALL_WAVES, (self.max_waves or _ALL_WAVES) - state.waves)
         found: list[tuple[float, Arm]] = []
         for model, believed in self.belief.models.items() if waves > 0 else ():
-            prices = tuple(
-                (arm.n, self._price(self._cost(arm, state)))
-                for arm in state.arms
-                if arm.model == model and self._may_ask(model, state)
+            arms = [a for a in state.arms if a.model == model and self._may_ask(model, state)]
+            prices, later = (
+                tuple((arm.n, self._price(cost(arm) + self._waiting(arm))) for arm in arms)
+                for cost in (state.cost, state.cost_again)
             )
             n, now = _now(model, seen, state)
-            value, size = best_wave(believed, prices, round(outside, 3), waves, n, now)
+            value, size = best_wave(believed, prices, later, round(outside, 3), waves, n, now)
             if size:
                 found.append((value, Arm(model, size)))
         return max(found, default=(-math.inf, None), key=lambda each: each[0])
@@ -163,15 +172,19 @@ class Adaptive:
 
     def _cost(self, arm: Arm, state: State) -> float:
         """$ of a wave, its time included."""
-        return state.costs[arm] + self.dollars_per_second * self.seconds.get(arm.model, 0.0)
+        return state.cost(arm) + self._waiting(arm)
+
+    def _waiting(self, arm: Arm) -> float:
+        """$ of the time that a wave takes."""
+        return self.dollars_per_second * self.seconds.get(arm.model, 0.0)
 
     def _ahead(
         self, wave: Arm, seen: Mapping[str, float], asked: float, state: State
     ) -> tuple[Draw, ...]:
         """The reference beside a wave, where waiting for the wave first would cost more."""
         reference = state.reference
-        saved = self.dollars_per_second * self.seconds.get(wave.model, 0.0)
-        both = state.spent + state.costs[wave] + state.costs[reference]
+        saved = self._waiting(wave)
+        both = state.spent + state.cost(wave) + state.costs[reference]
         too_dear = state.max_cost is not None and both > state.max_cost
         if saved == 0 or asked == -math.inf or too_dear:
             return ()
@@ -197,7 +210,7 @@ class Adaptive:
     def _first_of_any(self, state: State, wave: Arm | None) -> tuple[Draw, ...] | Accept:
         """There is nothing to stop with: whatever can be drawn is drawn."""
         arms = [arm for arm in state.arms if arm.model not in state.failed]
-        first = wave or min(arms, key=lambda arm: state.costs[arm], default=None)
+        first = wave or min(arms, key=state.cost, default=None)
         if first is None:
             return Accept(reason="every model that could serve the request failed")
         why = f"nothing else can answer: {first}"

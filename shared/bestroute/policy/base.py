@@ -95,6 +95,8 @@ class State:
         arms: Arms that can serve this request.
         reference: The reference with n = 1 (it may be absent from `arms`).
         costs: Estimated cost of every arm in $; NaN where no price is known.
+        costs_again: The same once the model was sent this prompt, which its provider may then read
+            from its cache; by default the same.
         match: Match probability of every arm; empty without a router.
         quality: Expected quality of every arm; empty where no router predicts it.
         query: The text that a router reads.
@@ -112,6 +114,7 @@ class State:
     costs: Mapping[Arm, float]
     match: Mapping[Arm, float] = field(default_factory=dict)
     quality: Mapping[Arm, float] = field(default_factory=dict)
+    costs_again: Mapping[Arm, float] = field(default_factory=dict)
     query: str = ""
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
@@ -121,12 +124,20 @@ class State:
     spent: float = 0.0
     max_cost: float | None = None
 
+    def cost(self, arm: Arm) -> float:
+        """Estimated $ of drawing an arm now, beside what was drawn of its model."""
+        return self.cost_again(arm) if arm.model in self.samples else self.costs[arm]
+
+    def cost_again(self, arm: Arm) -> float:
+        """Estimated $ of drawing an arm once its model was sent the prompt."""
+        return self.costs_again.get(arm, self.costs[arm])
+
     def pay(self, spent: float) -> None:
         """So much has been paid in all: what can no longer be afforded is out."""
         self.spent = spent
         if self.max_cost is not None:
             left = self.max_cost - spent
-            self.arms = tuple(arm for arm in self.arms if self.costs[arm] <= left)
+            self.arms = tuple(arm for arm in self.arms if self.cost(arm) <= left)
 
 
 @runtime_checkable
@@ -135,6 +146,7 @@ class Policy(Protocol):
 
     One that never reads `State.evidence` says `looks = False`: gathering it takes time. One that
     reads its scores says `reads_scores = True`: the reward model is then asked after each wave.
+    One that reads `Evidence.similarity` says `reads_similarity = True`: open answers are embedded.
     """
 
     @property

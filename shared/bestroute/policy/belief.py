@@ -17,8 +17,11 @@ from bestroute.policy.evidence import Evidence
 
 Floats = NDArray[np.float64]
 
-FEATURES = ("prior", "agreement", "runner_up", "distinct", "best", "margin", "spread", "length")
-"""What the estimator reads; each in logits, shares, reward scores, or log tokens."""
+FEATURES = (
+    *("prior", "agreement", "runner_up", "distinct", "best", "margin", "spread", "length"),
+    *("logprob", "similarity"),
+)
+"""What the estimator reads: logits, shares, reward scores, log tokens, nats a token, cosines."""
 
 _EDGE = 1e-3
 """A prior is never quite sure."""
@@ -29,7 +32,8 @@ def features(prior: float, seen: Evidence) -> Floats:
     p = min(max(prior, _EDGE), 1 - _EDGE)
     shares = np.array([seen.top, seen.second, seen.distinct]) / seen.n
     scores = (seen.best, seen.best - seen.mean, seen.spread)
-    return np.array([np.log(p / (1 - p)), *shares, *scores, np.log1p(seen.tokens)])
+    rest = (np.log1p(seen.tokens), seen.logprob, seen.similarity)
+    return np.array([np.log(p / (1 - p)), *shares, *scores, *rest])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +113,20 @@ Prices = tuple[tuple[int, float], ...]
 
 
 def best_wave(
-    model: ModelBelief, prices: Prices, outside: float, waves: int, n: int, now: float
+    model: ModelBelief,
+    prices: Prices,
+    later: Prices,
+    outside: float,
+    waves: int,
+    n: int,
+    now: float,
 ) -> tuple[float, int]:
     """Expected value of the best further wave, less its price, and its size.
 
     Args:
         model: What is believed.
-        prices: Of a further wave.
+        prices: Of this wave.
+        later: Of the waves after it.
         outside: The best that is to be had without this model, in matches.
         waves: Waves that its worth is reckoned with, at least 1.
         n: Samples seen.
@@ -131,29 +142,29 @@ def best_wave(
     if not np.isfinite(price).any():
         return -np.inf, next((size for size in sizes if size in costs), 0)
     place = int(model.bins(start, now))
-    values = worths(model, prices, outside, waves)[start][:, place] - price
+    values = worths(model, later, outside, waves)[start][:, place] - price
     best = int(values.argmax())
     return float(values[best]), sizes[best]
 
 
 @lru_cache(maxsize=4096)
-def worths(model: ModelBelief, prices: Prices, outside: float, waves: int) -> tuple[Floats, ...]:
+def worths(model: ModelBelief, later: Prices, outside: float, waves: int) -> tuple[Floats, ...]:
     """From every level: expected value at each later one, from every bin [levels, B].
 
     Solved backwards: to stop is worth the larger of the belief and `outside`. Arguments are
     those of `best_wave`; the price of the first wave is not yet paid.
     """
-    counts, costs = (0, *model.levels), dict(prices)
+    counts, costs = (0, *model.levels), dict(later)
     last = len(model.levels)
     value = np.full((last + 1, model.moves.shape[2]), -np.inf)
     endless = waves >= last  # then one pass does: later levels are solved before earlier ones
     found = [np.zeros(0)] * last
     for _ in range(1 if endless else waves):
-        later, value = value, np.full_like(value, -np.inf)
+        before, value = value, np.full_like(value, -np.inf)
         for start in reversed(range(last)):
             sizes = [count - counts[start] for count in counts[start + 1 :]]
             price = np.array([[costs.get(size, np.inf)] for size in sizes])
-            found[start] = _values(model, start, outside, value if endless else later)
+            found[start] = _values(model, start, outside, value if endless else before)
             value[start] = (found[start] - price).max(axis=0)
     return tuple(found)
 

@@ -20,6 +20,10 @@ class Evidence:
         best, mean, spread: Highest, mean and standard deviation of the reward scores; NaN where
             there are none.
         tokens: Mean completion tokens.
+        logprob: Mean over the samples of their mean token log-probability, in nats; NaN where the
+            provider gave none.
+        similarity: How alike the open answers are: mean cosine between any two, in [-1, 1]; NaN
+            where there are no two.
     """
 
     n: int
@@ -30,6 +34,8 @@ class Evidence:
     mean: float = math.nan
     spread: float = math.nan
     tokens: float = math.nan
+    logprob: float = math.nan
+    similarity: float = math.nan
 
     @classmethod
     def of(
@@ -37,6 +43,9 @@ class Evidence:
         answers: Sequence[Hashable | None],
         tokens: Sequence[float],
         scores: Sequence[float | None] = (),
+        *,
+        logprobs: Sequence[float | None] = (),
+        similarity: float = math.nan,
     ) -> Evidence:
         """What n samples show.
 
@@ -44,9 +53,11 @@ class Evidence:
             answers: The answer that each gives [n]; `None` or an empty text for none.
             tokens: Completion tokens [n].
             scores: Reward scores, where there are any [n].
+            logprobs: Mean token log-probabilities in nats, where there are any [n].
+            similarity: Mean cosine between any two open answers.
         """
         counts = sorted(Counter(each for each in answers if each).values(), reverse=True)
-        known = [score for score in scores if score is not None and math.isfinite(score)]
+        known = _known(scores)
         mean = _mean(known)
         return cls(
             n=len(answers),
@@ -57,6 +68,8 @@ class Evidence:
             mean=mean,
             spread=math.sqrt(_mean([(score - mean) ** 2 for score in known])),
             tokens=_mean(tokens),
+            logprob=_mean(_known(logprobs)),
+            similarity=similarity,
         )
 
     @property
@@ -68,6 +81,10 @@ class Evidence:
     def lead(self) -> int:
         """So many further samples cannot change which answer is the most frequent."""
         return max(self.top - self.second - 1, 0)
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,6 +16,10 @@ from bestroute.policy.belief import FEATURES, Belief, Floats, ModelBelief
 _FIELDS = tuple(field.name for field in fields(ModelBelief))
 _MOST = 1e6
 
+_OLDEST = 8
+_NEUTRAL = {"centre": 0.0, "scale": 1.0, "weight": 0.0}
+"""Features that came later weigh nothing in a belief that was learnt before."""
+
 
 def belief_state(belief: Belief) -> tuple[dict[str, Any], dict[str, Floats]]:
     """JSON-able facts, and float64 tensors by `model.field`."""
@@ -35,11 +39,7 @@ def load_belief(facts: Any, tensors: Mapping[str, Floats]) -> Belief:
     """
     if not isinstance(facts, Mapping):
         raise ArtifactError("the saved policy lacks its belief")
-    if facts.get("features") != list(FEATURES):
-        raise ArtifactError(
-            "the saved policy's belief reads other features of the samples than this bestroute: "
-            "train it again, or install the bestroute it was trained with"
-        )
+    width = _width(facts.get("features"))
     cost = facts.get("reference_cost")
     if not isinstance(cost, int | float) or not (math.isfinite(cost) and cost >= 0):
         raise ArtifactError(f"the saved policy's reference_cost is {cost!r}; expected $")
@@ -51,7 +51,8 @@ def load_belief(facts: Any, tensors: Mapping[str, Floats]) -> Belief:
         if tensor.dtype != np.float64 or not np.isfinite(tensor).all():
             raise ArtifactError(f"the saved policy's {name} must be finite numbers (float64)")
         models.setdefault(model, {})[field] = tensor
-    return Belief({name: _model(name, held) for name, held in models.items()}, float(cost))
+    learnt = {name: _model(name, held, width) for name, held in models.items()}
+    return Belief(learnt, float(cost))
 
 
 def repriced(belief: Belief, before: CostModel, now: CostModel) -> Belief:
@@ -73,7 +74,18 @@ def repriced(belief: Belief, before: CostModel, now: CostModel) -> Belief:
     return replace(belief, reference_cost=rates[0] * prompt + rates[1] * output)
 
 
-def _model(name: str, held: Mapping[str, Floats]) -> ModelBelief:
+def _width(features: Any) -> int:
+    """How many of the features a belief was learnt with: new ones are added at the end."""
+    if isinstance(features, list) and len(features) >= _OLDEST:
+        if features == list(FEATURES[: len(features)]):
+            return len(features)
+    raise ArtifactError(
+        "the saved policy's belief reads other features of the samples than this bestroute: "
+        "train it again, or install the bestroute it was trained with"
+    )
+
+
+def _model(name: str, held: Mapping[str, Floats], width: int) -> ModelBelief:
     """One model's belief, once its tensors are known to fit together."""
     if missing := [field for field in _FIELDS if field not in held]:
         raise ArtifactError(f"the saved policy lacks the tensor {name}.{missing[0]}")
@@ -83,7 +95,7 @@ def _model(name: str, held: Mapping[str, Floats]) -> ModelBelief:
         raise ArtifactError(f"the saved policy's {name}.levels must be ascending counts from 1")
     count, bins, likely = len(levels), *_bins(name, held["moves"])
     shapes = {
-        **dict.fromkeys(("centre", "scale", "weight"), (count, len(FEATURES))),
+        **dict.fromkeys(("centre", "scale", "weight"), (count, width)),
         "bias": (count,),
         "edges": (count + 1, bins - 1),
         "moves": (count + 1, count + 1, bins, likely),
@@ -101,7 +113,9 @@ def _model(name: str, held: Mapping[str, Floats]) -> ModelBelief:
     ):
         if not sound:
             raise ArtifactError(f"the saved policy's {name}.{field} is out of range")
-    rest = {field: held[field] for field in _FIELDS if field != "levels"}
+    later = ((0, 0), (0, len(FEATURES) - width))
+    wide = {f: np.pad(held[f], later, constant_values=fill) for f, fill in _NEUTRAL.items()}
+    rest = {field: wide.get(field, held[field]) for field in _FIELDS if field != "levels"}
     return ModelBelief(levels=tuple(int(level) for level in levels), **rest)
 
 

@@ -269,20 +269,29 @@ def test_more_waves_and_lower_prices_are_never_worse(
     assert all((a >= b - 1e-12).all() for a, b in zip(values[-1], dearer, strict=True))
 
 
-@given(SEEDS, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0, *LEVELS]))
+@given(
+    SEEDS, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0, *LEVELS]), st.floats(0.005, 0.05)
+)
 @settings(max_examples=60, deadline=None)
 def test_the_best_wave_is_the_best_of_its_level(
-    seed: int, outside: float, now: float, n: int
+    seed: int, outside: float, now: float, n: int, price: float
 ) -> None:
+    """What it costs now, and later waves at their own prices."""
     model = model_belief(seed)
-    prices = tuple((size, 0.01 * size) for size in range(1, 6))
-    value, size = best_wave(model, prices, outside, 4, n, now)
+    prices = tuple((size, price * size) for size in range(1, 6))
+    later = tuple((size, 0.005 * size) for size in range(1, 6))
+    value, size = best_wave(model, prices, later, outside, 4, n, now)
     assert (size > 0) == (n < 5)
     if size:
         level = model.level(n)
-        drawn_on = continuations(model, prices, outside, 4)[level]
-        assert value == pytest.approx(drawn_on[int(model.bins(level, now))])
+        place = int(model.bins(level, now))
+        worth = worths(model, later, outside, 4)[level][:, place]
+        costs = [price * (end - n) for end in LEVELS[level:]]
+        assert value == pytest.approx((worth - costs).max())
         assert n + size in LEVELS
+        same, _ = best_wave(model, later, later, outside, 4, n, now)
+        assert same == pytest.approx(continuations(model, later, outside, 4)[level][place])
+        assert value <= same + 1e-12
 
 
 def test_the_belief_reads_what_there_is() -> None:

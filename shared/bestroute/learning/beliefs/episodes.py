@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.sample_sets import SampleSet, SampleSets
 from bestroute.policy.belief import FEATURES, features
 from bestroute.policy.evidence import Evidence
+from bestroute.policy.likeness import similarity
 from bestroute.pool import Arm, ModelPool
 from bestroute.rewards.answers import extract_answer
+from bestroute.routers.encoder import Vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,9 +147,21 @@ def look(samples: SampleSet, place: int, drawn: NDArray[np.intp]) -> tuple[Evide
     if samples.answers is not None:
         codes = samples.answers[place][drawn]
     answers = [None if code == NO_ANSWER else code + 1 for code in codes.tolist()]
+    worth, scores = (codes[:, None] == codes[None, :]).sum(axis=1), []
+    worth[codes == NO_ANSWER] = 0
     if samples.scores is not None:
-        scores = samples.scores[place][drawn]
-        return Evidence.of(answers, tokens, scores.tolist()), int(np.argmax(scores))
-    shares = (codes[:, None] == codes[None, :]).sum(axis=1)
-    shares[codes == NO_ANSWER] = 0
-    return Evidence.of(answers, tokens), int(np.argmax(shares))
+        worth = samples.scores[place][drawn]
+        scores = worth.tolist()
+    seen = Evidence.of(
+        answers,
+        tokens,
+        scores,
+        logprobs=() if samples.logprobs is None else samples.logprobs[place][drawn].tolist(),
+        similarity=math.nan if samples.vectors is None else _alike(samples.vectors[place][drawn]),
+    )
+    return seen, int(np.argmax(worth))
+
+
+def _alike(vectors: Vectors) -> float:
+    """Of the open answers among them."""
+    return similarity(vectors[~np.isnan(vectors[:, 0])])

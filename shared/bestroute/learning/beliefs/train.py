@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 L2 = (1e-4, 1e-3, 1e-2, 1e-1)
 
+ENOUGH = 300
+"""Training queries from which a belief is known to work; with fewer it is said that it may not."""
+
 _BINS, _MOVES = 10, 16
+
+_log = logging.getLogger(__name__)
 
 
 def learn(
@@ -42,6 +48,8 @@ def learn(
 ) -> Belief:
     """Learn what the samples of every model say, from recorded samples alone.
 
+    Fewer than `ENOUGH` queries do, with a warning that names how many are wanting.
+
     Args:
         table: Scored samples table.
         pool: The model pool.
@@ -58,6 +66,14 @@ def learn(
     Raises:
         DataError: There are fewer than two queries or groups, or samples are missing.
     """
+    if len(outcomes) < ENOUGH:
+        _log.warning(
+            "the adaptive policy learns from %d train queries; from %d up it is known to work: "
+            "give %d more, or compare it with one-shot on the test split before you use it",
+            len(outcomes),
+            ENOUGH,
+            ENOUGH - len(outcomes),
+        )
     prior = held_out_match(outcomes, train_router, groups=groups, seed=seed)
     played = replay(
         table,

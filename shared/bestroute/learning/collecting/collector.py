@@ -209,6 +209,7 @@ def _results(drawn: Drawn) -> list[str]:
                 "response": sample_text(sample),
                 "finish_reason": sample.finish_reason,
                 "completion_tokens": round(sample.completion_tokens * billed),
+                "logprob": sample.logprob,
                 **shared,
             }
         )

@@ -22,6 +22,8 @@ from bestroute.learning.evaluation.methods import (
     known_baselines,
     with_reward_cost,
 )
+from bestroute.learning.evaluation.paths import Paths, Watched
+from bestroute.learning.evaluation.regret import Regrets, regrets
 from bestroute.learning.evaluation.replay import Replayed
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.progress import Progress, silent
@@ -29,6 +31,7 @@ from bestroute.learning.selection_rule import selection_of
 from bestroute.learning.training.probabilities import Reliability, reliability
 from bestroute.learning.training.train import train_router
 from bestroute.policy.adaptive import Adaptive
+from bestroute.policy.early_stop import EarlyStop
 from bestroute.policy.oneshot import OneShot
 from bestroute.policy.utility import Utility, choose_by_utility
 from bestroute.routers.base import Prediction, Router
@@ -38,7 +41,7 @@ from bestroute.routers.static import StaticEncoder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROUTER, UTILITY, ADAPTIVE = "router", "utility", "adaptive"
+ROUTER, UTILITY = "router", "utility"
 
 _SMALLEST_TASK = 10
 
@@ -49,13 +52,15 @@ class Assessment(BaseModel):
     Attributes:
         evaluation: At the engine's own setting, beside every fixed arm.
         comparison: The whole curve of the router, of baselines, random mix and oracle; of the
-            adaptive policy, where the engine has it, and of the clairvoyant, where any model may
-            be sampled more than once.
+            engine's policy where that looks at samples, and of the clairvoyant, where any model
+            may be sampled more than once.
         tasks: At the engine's own setting, task by task; tasks of fewer than 10 queries are
             left out.
         reliability: Predicted match probabilities beside the exact ones.
         transfer: Trained on all other tasks and tested on this one, task by task.
         left_out: Baselines that could not be had, and why.
+        regrets: Where the engine errs at its own setting, task by task.
+        paths: What its policy did after each wave, if it looks at samples.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +71,8 @@ class Assessment(BaseModel):
     reliability: Reliability
     transfer: dict[str, Comparison] = {}
     left_out: dict[str, str] = {}
+    regrets: Regrets
+    paths: Paths | None = None
 
 
 def assess(
@@ -77,6 +84,7 @@ def assess(
     transfer: bool = False,
     reward_price: float = 0.0,
     resamples: int = 1000,
+    examples: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Assessment:
@@ -96,6 +104,8 @@ def assess(
         transfer: Train a multi-head router on all but one task, test on that one.
         reward_price: $ per 1M tokens that the reward model reads, charged to best-of-n.
         resamples: Bootstrap resamples.
+        examples: How many queries are told in words: those of the largest regret, and ways that
+            requests took. None, where the assessment is to be shared.
         seed: Of everything that is random.
         progress: Told of every step.
 
@@ -152,6 +162,8 @@ def assess(
         },
         reliability=reliability(prediction.match[:, headed], test.match[:, headed]),
         left_out=left_out,
+        regrets=setting.regrets(examples),
+        paths=None if setting.watched is None else setting.watched.paths(examples=examples),
         transfer=transfers(outcomes, engine.cost_model, encoder_of(engine.router), seed=seed)
         if transfer
         else {},
@@ -210,11 +222,13 @@ class _Setting:
         test: The queries.
         did: Column of the chosen arm [Q], or the replay of a policy that looks at samples.
         threshold: The policy's, if it has one.
+        watched: The policy that looks at samples, and what it did.
     """
 
     test: Outcomes
     did: Indices | Replayed
     threshold: float | None
+    watched: Watched | None = None
 
     @classmethod
     def of(
@@ -232,19 +246,24 @@ class _Setting:
         if isinstance(policy, OneShot) and not policy.looks:
             _, (choice,) = decide(prediction.match, estimated, test, [policy.threshold])
             return cls(test, choice, threshold)
-        played = bench.replay.play(
-            policy,
-            estimated,
-            match=prediction.match,
-            seed=bench.seed,
-            progress=lambda a, b: report("replay", a, b),
-        )
-        return cls(test, played, threshold)
+        watched = Watched(policy)
+        played = bench.play(watched, prediction, progress=lambda a, b: report("replay", a, b))
+        return cls(test, played, threshold, watched)
 
     def take(self, rows: Indices) -> _Setting:
         """The same on some of the queries."""
         did = self.did.take(rows) if isinstance(self.did, Replayed) else self.did[rows]
         return _Setting(self.test.take(rows), did, self.threshold)
+
+    def regrets(self, examples: int) -> Regrets:
+        """Against the best arm of each query; of a replay, the arm that answers most often."""
+        did, test = self.did, self.test
+        if isinstance(did, Replayed):
+            usual = np.array([np.bincount(row).argmax() for row in did.answered])
+            return regrets(test, did.cost, did.quality, usual, examples=examples)
+        rows = np.arange(len(test))
+        cost, quality = test.cost[rows, did], test.quality[rows, did]
+        return regrets(test, cost, quality, did, examples=examples)
 
     def evaluate(self, **options: Any) -> Evaluation:
         """Beside the baselines; options are those of `evaluate_choice`."""
@@ -268,12 +287,14 @@ def _curves(
     if prediction.quality is not None:
         curves[UTILITY] = bench.utility(router)
     if isinstance(policy, Adaptive):
-        curves[ADAPTIVE] = bench.replays(
+        curves[policy.name] = bench.replays(
             policy.at,
             router,
             thresholds=ADAPTIVE_THRESHOLDS,
-            progress=lambda a, b: report(ADAPTIVE, a, b),
+            progress=lambda a, b: report("replay", a, b),
         )
+    if isinstance(policy, EarlyStop):
+        curves[policy.name] = bench.early_stop(router, progress=lambda a, b: report("replay", a, b))
     for done, name in enumerate(baselines, start=1):
         try:
             if name != "cascade" and bench.train is None:

@@ -14,15 +14,16 @@ from bestroute.errors import ConfigError
 from bestroute.learning.baselines import TRAINERS
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.evaluation.curves import Curve, Upgrades, sweep
-from bestroute.learning.evaluation.replay import Replay
+from bestroute.learning.evaluation.replay import Replay, Replayed
 from bestroute.learning.outcomes import Outcomes
 from bestroute.policy import Cascade, Policy
 from bestroute.policy.adaptive import Adaptive
 from bestroute.policy.belief import Belief
+from bestroute.policy.early_stop import EarlyStop
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.policy.utility import choose_by_utility
 from bestroute.pool import ModelPool
-from bestroute.routers.base import Router
+from bestroute.routers.base import Prediction, Router
 from bestroute.routers.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ ADAPTIVE_THRESHOLDS: tuple[float, ...] = (
 )
 
 _WORTHS = 201
+_STOPS = 24
+"""Thresholds that early stopping is replayed at."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,27 @@ class Bench:
             progress=progress,
         )
 
+    def early_stop(
+        self,
+        router: Router,
+        *,
+        permutations: int = 50,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Curve:
+        """The paper's choice as a cap, replayed at thresholds spread over those of its curve.
+
+        Arguments and errors are those of `replays`.
+        """
+        every = self.router(router).thresholds
+        some = np.unique(every[np.linspace(0, len(every) - 1, _STOPS).astype(int)])
+        return self.replays(
+            EarlyStop,
+            router,
+            thresholds=some.tolist(),
+            permutations=permutations,
+            progress=progress,
+        )
+
     def replays(
         self,
         policy_at: Callable[[float], Policy],
@@ -153,21 +177,39 @@ class Bench:
             ConfigError: There is no table or no pool to replay.
         """
         prediction = None if router is None else router.predict(self.test.queries)
-        estimated = self.test.estimated_costs(self.cost_model, prediction)
         played = []
         for threshold in thresholds:
-            played.append(
-                self.replay.play(
-                    policy_at(threshold),
-                    estimated,
-                    match=None if prediction is None else prediction.match,
-                    permutations=permutations,
-                    seed=self.seed,
-                )
-            )
+            played.append(self.play(policy_at(threshold), prediction, permutations=permutations))
             if progress is not None:
                 progress(len(played), len(thresholds))
         return Curve.of_replays(thresholds, played)
+
+    def play(
+        self,
+        policy: Policy,
+        prediction: Prediction | None,
+        *,
+        permutations: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Replayed:
+        """One policy on what a router predicts, replayed; arguments are those of `Replay.play`.
+
+        Raises:
+            ConfigError: There is no table or no pool to replay.
+        """
+        first, again = (
+            self.test.estimated_costs(self.cost_model, prediction, again=again)
+            for again in (False, True)
+        )
+        return self.replay.play(
+            policy,
+            first,
+            again=again,
+            match=None if prediction is None else prediction.match,
+            permutations=permutations,
+            seed=self.seed,
+            progress=progress,
+        )
 
     def clairvoyant(self, *, permutations: int = 50) -> Upgrades:
         """What one may choose from who knows every draw of the replayed orders.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bestroute.cost import CostModel
+from bestroute.cost import CostModel, cached_again
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import Floats, Indices
 from bestroute.learning.evaluation.recording import Recording
@@ -92,7 +92,11 @@ class Replay:
         self._outcomes, self._reward_price = outcomes, reward_price
         self._columns = {arm: column for column, arm in enumerate(outcomes.arms)}
         prices = CostModel(pool)
-        self._rates = {arm: prices.rates(arm) for arm in pool.arms}
+        self._rates = {
+            (arm, cached): prices.rates(arm, cached=cached)
+            for arm in pool.arms
+            for cached in (False, True)
+        }
         needed = {member.name: member.max_samples for member in pool.models}
         sets = SampleSets(table, needed, agreement=agreement, proxy=proxy, evidence=extract_answer)
         recorded: dict[str, dict[str, Recording]] = {}
@@ -114,6 +118,7 @@ class Replay:
         policy: Policy,
         estimated: Floats,
         *,
+        again: Floats | None = None,
         match: Floats | None = None,
         permutations: int = 100,
         seed: int = 0,
@@ -127,6 +132,7 @@ class Replay:
         Args:
             policy: The policy.
             estimated: Estimated costs [Q, A] in $.
+            again: Those of models that were sent the prompt before; by default the same.
             match: Match probabilities [Q, A], for a policy that needs them.
             permutations: Random orders of the samples of each query, at least 2; one is all
                 there is where no model has several samples.
@@ -136,13 +142,17 @@ class Replay:
         """
         arms, played = self._outcomes.arms, []
         for row, recorded in enumerate(self._recorded):
-            costs = dict(zip(arms, estimated[row].tolist(), strict=True))
+            costs, later = (
+                dict(zip(arms, each[row].tolist(), strict=True))
+                for each in (estimated, estimated if again is None else again)
+            )
             matches = {} if match is None else dict(zip(arms, match[row].tolist(), strict=True))
             state = partial(
                 State,
                 arms=arms,
                 reference=self._outcomes.reference,
                 costs=costs,
+                costs_again=later,
                 match=matches,
                 query=self._outcomes.queries[row],
             )
@@ -195,9 +205,15 @@ class Replay:
             for _ in range(permutations if self._several else 1)
         ]
 
-    def _cost(self, arm: Arm, recording: Recording, tokens: Floats) -> Floats:
-        """$ of an arm whose samples have so many completion tokens together."""
-        per_prompt_token, per_output_token = self._rates[arm]
+    def _cost(
+        self, arm: Arm, recording: Recording, tokens: Floats, *, again: bool = False
+    ) -> Floats:
+        """$ of an arm whose samples have so many completion tokens together.
+
+        Where the model was sent the prompt before, its provider is taken to read it from its cache.
+        """
+        cached = again and cached_again(recording.prompt_tokens) > 0
+        per_prompt_token, per_output_token = self._rates[arm, cached]
         return per_prompt_token * recording.prompt_tokens + per_output_token / arm.n * tokens
 
     def _to_score(self, n: int, recording: Recording, tokens: Floats) -> Floats:
@@ -267,7 +283,8 @@ class Replay:
         if len(new) < draw.n:
             raise DataError(f"{seen + draw.n} samples of {model} drawn, {len(order)} recorded")
         tokens = recorded.tokens[new].sum()
-        state.spent += float(self._cost(Arm(model, draw.n), recorded, tokens))
+        arm, again = Arm(model, draw.n), seen > 0
+        state.spent += float(self._cost(arm, recorded, tokens, again=again))
         drawn[model] = order[: seen + draw.n]
         state.samples.setdefault(model, []).extend(recorded.stand_ins[i] for i in new)
         state.evidence[model] = recorded.look(drawn[model])[0]
