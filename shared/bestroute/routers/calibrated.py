@@ -53,13 +53,21 @@ class CalibratedRouter:
     def predict(self, queries: Sequence[str]) -> Prediction:
         """The other router's predictions, `match` corrected."""
         prediction = self.router.predict(queries)
-        grid = np.linspace(0, 1, len(self.curves))
-        columns = zip(prediction.match.T, self.curves.T, strict=True)
-        match = np.stack([np.interp(raw, grid, curve) for raw, curve in columns], axis=1)
+        match = self._corrected(prediction.match)
         if getattr(self.router, "monotone", False):  # which curves of their own would undo
             headed = [i for i, arm in enumerate(self.arms) if arm != Arm(str(self.reference), 1)]
             match[:, headed] = rising_in_n(match[:, headed], [self.arms[i] for i in headed])
         return replace(prediction, match=match)
+
+    def _corrected(self, match: Floats) -> Floats:
+        """Each column on its own curve; NaN stays NaN."""
+        last = len(self.curves) - 1
+        places = np.maximum(np.minimum(match, 1.0), 0.0) * last
+        below = np.minimum(np.nan_to_num(places).astype(np.intp), last - 1)
+        columns = np.arange(match.shape[1])
+        low, high = self.curves[below, columns], self.curves[below + 1, columns]
+        share = places - below
+        return np.where(share == 1, high, np.minimum(low + share * (high - low), high))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON-able config, and the tensors: what `from_state` reads."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,36 +17,57 @@ FEATURES_VERSION = 1
 
 _WINDOW, _CAP = 2048, 16
 
+_ASCII = 128
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")
+_WORD = re.compile(r"\w+")
+_ENDS = (".", "!", "?")
 
-_SHARES: dict[str, re.Pattern[str]] = {
-    "digit": re.compile(r"\d"),
-    "upper": re.compile(r"[A-Z]"),
-    "punctuation": re.compile(r"[.,;:!?'\"()\-]"),
-    "code": re.compile(r"[{}\[\]<>=;_`\\|#@&]"),
-    "math": re.compile(r"[+*/=^%$\u00d7\u00f7\u2211\u222b\u221a]"),
-    "non_ascii": re.compile(r"[^\x00-\x7f]"),
+_SHARES: dict[str, Callable[[str], bool]] = {
+    "digit": str.isdecimal,
+    "upper": frozenset(string.ascii_uppercase).__contains__,
+    "punctuation": frozenset(".,;:!?'\"()-").__contains__,
+    "code": frozenset("{}[]<>=;_`\\|#@&").__contains__,
+    "math": frozenset("+*/=^%$\u00d7\u00f7\u2211\u222b\u221a").__contains__,
+    "non_ascii": lambda character: ord(character) >= _ASCII,
 }
-_COUNTS: dict[str, re.Pattern[str]] = {
-    "numbers": _NUMBER,
-    "commas": re.compile(r","),
-    "questions": re.compile(r"[?\uff1f]"),
-    "sentences": _SENTENCE,
+_ALSO_COUNTED: dict[str, Callable[[str], bool]] = {
+    "blank": str.isspace,
+    "line": "\n".__eq__,
+    "comma": ",".__eq__,
+    "question": frozenset("?\uff1f").__contains__,
+    "wide_end": frozenset("\u3002\uff01\uff1f").__contains__,
 }
+_CLASSES = (*_SHARES.values(), *_ALSO_COUNTED.values())
+_ASCII_CLASSES = np.array([[belongs(chr(i)) for belongs in _CLASSES] for i in range(_ASCII)], int)
+_COUNTS = ("numbers", "commas", "questions", "sentences")
 _WORDS: dict[str, str] = {
-    "asks_code": "code|function|program|python|java|javascript|sql|regex|implement|debug|class",
-    "asks_format": "json|yaml|xml|csv|table|list|format|bullet",
-    "asks_maths": "calculate|compute|solve|how many|how much|total|percent|probability|equation",
-    "asks_rewriting": "translate|summari[sz]e|rewrite|paraphrase|correct|shorten|classify|extract",
-    "asks_writing": "write|story|poem|essay|letter|email|blog|describe",
-    "asks_reasons": "why|explain|prove|reason|step by step|compare|analy[sz]e|difference",
-    "asks_fact": "who|what|when|where|which",
-    "has_condition": "if|unless|except|without|must|only|but|not|each|every",
+    "asks_code": "code function program python java javascript sql regex implement debug class",
+    "asks_format": "json yaml xml csv table list format bullet",
+    "asks_maths": "calculate compute solve total percent probability equation",
+    "asks_rewriting": "translate summarise summarize rewrite paraphrase correct shorten classify "
+    "extract",
+    "asks_writing": "write story poem essay letter email blog describe",
+    "asks_reasons": "why explain prove reason compare analyse analyze difference",
+    "asks_fact": "who what when where which",
+    "has_condition": "if unless except without must only but not each every",
 }
-_INSTRUCTIONS = {
-    name: re.compile(rf"\b(?:{words})s?\b", re.IGNORECASE) for name, words in _WORDS.items()
+_PLACE = {name: place for place, name in enumerate(_WORDS)}
+_MEANT = {
+    form: _PLACE[name]
+    for name, words in _WORDS.items()
+    for word in words.split()
+    for form in (word, f"{word}s")
 }
+_PHRASES = (
+    ("how m", re.compile(r"\bhow (?:many|much)s?\b"), _PLACE["asks_maths"]),
+    ("step by step", re.compile(r"\bstep by steps?\b"), _PLACE["asks_reasons"]),
+)
+"""What is sure to be in a text with the phrase, the phrase, and its column."""
+
+_ALSO_LETTERS = str.maketrans({"\u0130": "i", "\u0131": "i", "\u017f": "s"})
+"""Letters that count as i and s without regard to case, and are not lowered to them."""
+
+_BREAKS = {i: " " for i in range(_ASCII) if not _WORD.match(chr(i))}
 
 FEATURE_NAMES: tuple[str, ...] = (
     "log_characters",
@@ -56,7 +79,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "longest_number",
     *(f"log_{name}" for name in _COUNTS),
     *(f"{name}_share" for name in _SHARES),
-    *_INSTRUCTIONS,
+    *_WORDS,
 )
 """The columns of `surface_features`."""
 
@@ -77,21 +100,51 @@ def _row(query: str) -> list[float]:
     text = query if whole else " ".join(windows(query, _WINDOW, _CAP))
     size = max(len(text), 1)
     scale = len(query) / size
-    words = text.split()
-
-    def count(pattern: re.Pattern[str]) -> int:
-        return len(pattern.findall(text))
-
-    longest = max((len(number) for number in _NUMBER.findall(text)), default=0)
+    characters = _count(text)
+    blank, lines, commas, questions, wide_ends = characters[len(_SHARES) :]
+    lowered = text.lower()
+    words = lowered.split()
+    numbers = _NUMBER.findall(text)
+    sentences = wide_ends + sum([word.endswith(_ENDS) for word in words])
+    counts = (len(numbers), commas, questions, sentences)
     return [
-        np.log1p(len(query)),
-        np.log1p(len(words) * scale),
-        np.log1p(text.count("\n") * scale),
-        np.log1p(sum(map(len, words)) / max(len(words), 1)),
-        np.log1p(len(words) / max(count(_SENTENCE), 1)),
-        len({word.lower() for word in words}) / max(len(words), 1),
-        np.log1p(longest),
-        *(np.log1p(count(pattern) * scale) for pattern in _COUNTS.values()),
-        *(count(pattern) / size for pattern in _SHARES.values()),
-        *(float(pattern.search(text) is not None) for pattern in _INSTRUCTIONS.values()),
+        math.log1p(len(query)),
+        math.log1p(len(words) * scale),
+        math.log1p(lines * scale),
+        math.log1p((len(text) - blank) / max(len(words), 1)),
+        math.log1p(len(words) / max(sentences, 1)),
+        len(set(words)) / max(len(words), 1),
+        math.log1p(max(map(len, numbers), default=0)),
+        *[math.log1p(count * scale) for count in counts],
+        *[count / size for count in characters[: len(_SHARES)]],
+        *_meant(lowered if text.isascii() else text.translate(_ALSO_LETTERS).lower()),
     ]
+
+
+def _count(text: str) -> list[int]:
+    """How many characters belong to each class."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    if text.isascii():
+        return _of_ascii(codes)
+    counts = _of_ascii(codes[codes < _ASCII])
+    for code, times in zip(*np.unique(codes[codes >= _ASCII], return_counts=True), strict=True):
+        for place, belongs in enumerate(_CLASSES):
+            counts[place] += int(times) * belongs(chr(code))
+    return counts
+
+
+def _of_ascii(codes: NDArray[np.uint32]) -> list[int]:
+    counts: list[int] = (np.bincount(codes, minlength=_ASCII) @ _ASCII_CLASSES).tolist()
+    return counts
+
+
+def _meant(lowered: str) -> list[float]:
+    """Which instructions are there: 1 or 0 each."""
+    words = lowered.translate(_BREAKS).split() if lowered.isascii() else _WORD.findall(lowered)
+    found = [0.0] * len(_WORDS)
+    for word in _MEANT.keys() & words:
+        found[_MEANT[word]] = 1.0
+    for hint, phrase, place in _PHRASES:
+        if hint in lowered and phrase.search(lowered):
+            found[place] = 1.0
+    return found

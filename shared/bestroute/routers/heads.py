@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,27 +50,34 @@ class Heads:
 
     def standardise(self, inputs: Floats) -> Floats:
         """Raw inputs [B, D] as the heads take them."""
-        return np.clip((inputs - self.centre) / self.scale, -FARTHEST, FARTHEST)
+        scaled = (inputs - self.centre) / self.scale
+        return np.maximum(np.minimum(scaled, FARTHEST), -FARTHEST)  # faster than clip for few
 
-    def match(self, inputs: Floats) -> Floats:
-        """Match probabilities [B, H] of raw inputs [B, D]."""
-        return sigmoid(self.standardise(inputs) @ self.weight + self.bias)
+    def predict(self, inputs: Floats) -> tuple[Floats, Floats | None, Floats | None]:
+        """What all heads say of raw inputs [B, D].
 
-    def output_tokens(self, inputs: Floats) -> Floats | None:
-        """Expected completion tokens [B, M] of raw inputs [B, D], if there are such heads."""
-        logs = self._bounded(inputs, self.length_weight, self.length_bias, self.length_range)
-        return None if logs is None else np.exp(logs)
+        Returns:
+            Match probabilities [B, H]; expected completion tokens [B, M] and expected quality
+            [B, A], each `None` without such heads.
+        """
+        weight, bias, low, high = self._all
+        said = np.maximum(np.minimum(self.standardise(inputs) @ weight + bias, high), low)
+        first = len(self.bias)
+        last = first + len(_given(self.length_bias))
+        tokens = None if self.length_bias is None else np.exp(said[:, first:last])
+        quality = None if self.quality_bias is None else said[:, last:]
+        return sigmoid(said[:, :first]), tokens, quality
 
-    def quality(self, inputs: Floats) -> Floats | None:
-        """Expected quality [B, A] of raw inputs [B, D], if there are such heads."""
-        return self._bounded(inputs, self.quality_weight, self.quality_bias, self.quality_range)
-
-    def _bounded(
-        self, inputs: Floats, weight: Floats | None, bias: Floats | None, limits: Floats | None
-    ) -> Floats | None:
-        if weight is None or bias is None or limits is None:
-            return None
-        return np.clip(self.standardise(inputs) @ weight + bias, limits[0], limits[1])
+    @cached_property
+    def _all(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Weight [D, H + M + A], bias, smallest and largest output of all heads side by side."""
+        unbounded = np.outer((-np.inf, np.inf), np.ones(len(self.bias)))
+        limits = (unbounded, self.length_range, self.quality_range)
+        weights = (self.weight, self.length_weight, self.quality_weight)
+        low, high = np.concatenate([each for each in limits if each is not None], axis=1)
+        weight = np.concatenate([each for each in weights if each is not None], axis=1)
+        bias = [self.bias, _given(self.length_bias), _given(self.quality_bias)]
+        return np.ascontiguousarray(weight), np.concatenate(bias), low, high
 
     def tensors(self) -> dict[str, Floats]:
         """The arrays that are there, by name."""
@@ -113,6 +121,10 @@ def _check(name: str, value: NDArray[Any], shape: tuple[int, ...]) -> None:
         raise ConfigError(f"{name} holds NaN or infinity")
 
 
+def _given(bias: Floats | None) -> Floats:
+    return np.zeros(0) if bias is None else bias
+
+
 def sigmoid(logits: Floats) -> Floats:
     """The logistic function, without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * logits))
@@ -120,5 +132,4 @@ def sigmoid(logits: Floats) -> Floats:
 
 def raw_inputs(queries: Sequence[str], encoder: Encoder) -> Floats:
     """What the heads read, before standardisation: [embedding ; surface features] [B, D]."""
-    embedded = encoder.encode(queries).astype(np.float64)
-    return np.concatenate([embedded, surface_features(queries)], axis=1)
+    return np.concatenate([encoder.encode(queries), surface_features(queries)], axis=1)

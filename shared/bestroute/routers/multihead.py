@@ -70,16 +70,14 @@ class MultiHeadRouter:
 
     def predict(self, queries: Sequence[str]) -> Prediction:
         """Match probabilities [B, arms]; output lengths and quality if they were trained."""
-        inputs = raw_inputs(queries, self.encoder)
+        headed, tokens, quality = self.heads.predict(raw_inputs(queries, self.encoder))
         match = np.ones((len(queries), len(self._arms)))
-        headed = self.heads.match(inputs)
         if self.monotone:
             headed = rising_in_n(headed, [self._arms[column] for column in self._headed])
         match[:, self._headed] = headed
-        tokens = self.heads.output_tokens(inputs)
         if tokens is not None:
             tokens = tokens[:, self._models]
-        return Prediction(self._arms, match, tokens, self.heads.quality(inputs))
+        return Prediction(self._arms, match, tokens, quality)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Floats]]:
         """A JSON-able config, and the tensors: what `from_state` reads."""

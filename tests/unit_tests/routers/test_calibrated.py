@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from bestroute import BestRoute, ModelPool
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.learning.training.train import train_router, with_isotonic
-from bestroute.routers import StaticEncoder, load_router
+from bestroute.routers import Prediction, StaticEncoder, load_router
 from bestroute.routers.calibrated import CalibratedRouter
 
 CHEAP, DEAR = {"input": 1, "output": 1}, {"input": 9, "output": 9}
@@ -81,3 +84,28 @@ def test_a_monotone_router_stays_monotone() -> None:
     match = CalibratedRouter(inner, falling).predict(QUERIES).match
     assert (match[:, 0] <= match[:, 1]).all()
     assert (match[:, 2] == 1).all()
+
+
+@given(st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_curves_are_linear_in_between(points: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    curves = np.sort(rng.random((points, 3)), axis=0)
+    match = np.concatenate([rng.random((50, 3)), np.linspace(0, 1, points)[:, None].repeat(3, 1)])
+    after = CalibratedRouter(Fixed(match), curves).predict([""] * len(match)).match
+    grid = np.linspace(0, 1, points)
+    for column in range(3):
+        expected = np.interp(match[:, column], grid, curves[:, column])
+        np.testing.assert_allclose(after[:, column], expected, atol=1e-12)
+    assert (after[-1] == curves[-1]).all()
+
+
+class Fixed:
+    """A router that says what it is told to."""
+
+    arms = POOL.arms
+
+    def __init__(self, match: NDArray[np.float64]) -> None:
+        self.match = match
+
+    def predict(self, queries) -> Prediction:
+        return Prediction(self.arms, self.match)
