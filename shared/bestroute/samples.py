@@ -75,9 +75,10 @@ class Sample(BaseModel):
     @property
     def logprob(self) -> float | None:
         """Mean log-probability of its tokens in nats; `None` where none were given."""
-        tokens = (self.logprobs or {}).get("content") or ()
-        found = [token["logprob"] for token in tokens]
-        return math.fsum(found) / len(found) if found else None
+        tokens = (self.logprobs or {}).get("content")
+        given = [each.get("logprob") for each in tokens or () if isinstance(each, dict)]
+        known = [value for value in given if isinstance(value, int | float)]
+        return math.fsum(known) / len(known) if known else None
 
     @property
     def text(self) -> str:

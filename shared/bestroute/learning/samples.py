@@ -37,9 +37,9 @@ COLUMNS: Mapping[str, str] = {
 }
 """Column -> Arrow type. `messages`, `sampling` and `check` are JSON; `cost` is in $, `latency` in
 seconds; `logprob` is the mean log-probability of the response's tokens in nats, null where the
-provider gave none; `split` is train, calibration or test; `prompt_tokens` counts the prompt once a row;
-`reference_answer` is a text, or a JSON list of accepted ones. A score that nobody made is null,
-never NaN."""
+provider gave none; `split` is train, calibration or test; `prompt_tokens` counts the prompt once
+a row; `reference_answer` is a text, or a JSON list of accepted ones. A score that nobody made is
+null, never NaN."""
 
 REQUIRED = ("query_id", "query", "model", "sample", "response")
 SPLITS = ("train", "calibration", "test")
