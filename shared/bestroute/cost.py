@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +40,20 @@ class TokenStats(BaseModel):
     prompt_base: float = Field(default=0.0, allow_inf_nan=False)
     prompt_ratio: float = Field(default=1 / CHARS_PER_TOKEN, ge=0, allow_inf_nan=False)
     output_tokens: float = Field(default=DEFAULT_OUTPUT_TOKENS, ge=0, allow_inf_nan=False)
+
+
+_UNKNOWN = TokenStats()
+
+
+class _Rates(NamedTuple):
+    """What the estimates of the pool's arms are made of [A]; prices are in $, NaN if unknown."""
+
+    prompt_base: NDArray[np.float64]
+    prompt_ratio: NDArray[np.float64]
+    output_tokens: NDArray[np.float64]
+    prompt_token: NDArray[np.float64]
+    cached_token: NDArray[np.float64]
+    output_token: NDArray[np.float64]
 
 
 class CostModel:
@@ -77,12 +93,12 @@ class CostModel:
 
     def prompt_tokens(self, model: str, prompt: str) -> float:
         """Estimated prompt tokens of a model, billed once."""
-        stats = self.stats.get(model, TokenStats())
+        stats = self.stats.get(model, _UNKNOWN)
         return max(0.0, stats.prompt_base + stats.prompt_ratio * len(prompt))
 
     def output_tokens(self, model: str) -> float:
         """Expected completion tokens of one sample."""
-        return self.stats.get(model, TokenStats()).output_tokens
+        return self.stats.get(model, _UNKNOWN).output_tokens
 
     def estimate(
         self,
@@ -135,7 +151,7 @@ class CostModel:
         Raises:
             MissingPriceError: A model has no price.
         """
-        stats = [self.stats.get(arm.model, TokenStats()) for arm in arms]
+        stats = [self.stats.get(arm.model, _UNKNOWN) for arm in arms]
         base, ratio, mean = np.array(
             [(each.prompt_base, each.prompt_ratio, each.output_tokens) for each in stats]
         ).T
@@ -146,6 +162,48 @@ class CostModel:
             per_prompt_token = np.where(prompt_tokens < CACHED_FROM, per_prompt_token, reading)
         expected = np.where(np.isnan(output_tokens), mean, output_tokens)
         return np.asarray(per_prompt_token * prompt_tokens + per_output_token * expected)
+
+    def of_prompt(
+        self,
+        characters: int,
+        output_tokens: NDArray[np.float64] | None = None,
+        cached_tokens: Mapping[str, float] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimated costs of all arms of the pool [A] in $, as `estimate` gives them.
+
+        Args:
+            characters: Length of the prompt.
+            output_tokens: Expected completion tokens of one sample [A], where a router predicts
+                them.
+            cached_tokens: As in `estimate`, by model.
+
+        Returns:
+            The costs, and those of the same prompt sent again; NaN where no price is known.
+        """
+        rates = self._rates
+        tokens = np.maximum(rates.prompt_base + rates.prompt_ratio * characters, 0.0)
+        expected = rates.output_tokens if output_tokens is None else output_tokens
+        costs = tokens * rates.prompt_token + expected * rates.output_token
+        less = rates.prompt_token - rates.cached_token
+        again = np.where(tokens < CACHED_FROM, 0.0, tokens)
+        if cached_tokens:
+            held = [cached_tokens.get(arm.model, 0.0) for arm in self.pool.arms]
+            cached = np.minimum(held, tokens)
+            return costs - cached * less, costs - np.maximum(cached, again) * less
+        return costs, costs - again * less
+
+    @cached_property
+    def _rates(self) -> _Rates:
+        stats = [self.stats.get(arm.model, _UNKNOWN) for arm in self.pool.arms]
+        seen = [(each.prompt_base, each.prompt_ratio, each.output_tokens) for each in stats]
+        prices = [self._known_rates(arm) for arm in self.pool.arms]
+        return _Rates(*np.array(seen).T, *np.array(prices).T)
+
+    def _known_rates(self, arm: Arm) -> tuple[float, float, float]:
+        try:
+            return (self.rates(arm)[0], *self.rates(arm, cached=True))
+        except MissingPriceError:
+            return (np.nan, np.nan, np.nan)
 
     def rates(self, arm: Arm, *, cached: bool = False) -> tuple[float, float]:
         """What one more prompt token, and one more completion token a sample, cost an arm in $.

@@ -116,3 +116,40 @@ def test_a_missing_price_is_named_with_the_remedy() -> None:
 def test_a_model_outside_the_pool_is_unknown() -> None:
     with pytest.raises(UnknownModelError, match="'other'"):
         CostModel(pool()).price("other")
+
+
+@given(
+    st.integers(0, 9_000),
+    st.one_of(st.none(), st.lists(st.floats(0, 5_000), min_size=6, max_size=6)),
+    st.one_of(st.none(), st.integers(0, 9_000)),
+)
+def test_the_whole_pool_costs_what_each_arm_costs(
+    length: int, expected: list[float] | None, held: int | None
+) -> None:
+    members = ModelPool.from_dict(
+        {
+            "models": [
+                {"model": "openai/a", "max_samples": 3, "native_n": True, "max_native_n": 2}
+                | {"price": {"input": 2, "output": 3, "cached_input": 1}},
+                {"model": "nobody/b", "max_samples": 2, "native_n": False},
+                {"model": "openai/c", "reference": True, "price": {"input": 9, "output": 8}}
+                | {"native_n": True},
+            ]
+        }
+    )
+    model = CostModel(members, {"openai/a": TokenStats(prompt_base=-9, prompt_ratio=0.9)})
+    held_tokens = {} if held is None else {"openai/a": held, "openai/c": held}
+    tokens = None if expected is None else np.array(expected)
+    for again, found in enumerate(model.of_prompt(length, tokens, held_tokens)):
+        for place, (cost, arm) in enumerate(zip(found, members.arms, strict=True)):
+            if arm.model == "nobody/b":
+                assert math.isnan(cost)
+                continue
+            one = model.estimate(
+                arm,
+                "x" * length,
+                output_tokens=None if expected is None else expected[place],
+                cached_tokens=held_tokens.get(arm.model, 0),
+                again=bool(again),
+            )
+            assert cost == pytest.approx(one)

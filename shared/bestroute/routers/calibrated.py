@@ -67,7 +67,8 @@ class CalibratedRouter:
         columns = np.arange(match.shape[1])
         low, high = self.curves[below, columns], self.curves[below + 1, columns]
         share = places - below
-        return np.where(share == 1, high, np.minimum(low + share * (high - low), high))
+        corrected = np.minimum(low + share * (high - low), high)
+        return np.asarray(np.where(share == 1, high, corrected))
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON-able config, and the tensors: what `from_state` reads."""
