@@ -85,12 +85,12 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 FLOORS = (
     (
         *("errors", "failures", "_config", "_extras", "_files", "_lazy", "_litellm", "_routed"),
-        *("_secrets", "_sync", "_tasks", "_walks"),
+        *("_plain", "_secrets", "_sync", "_tasks", "_walks"),
     ),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
-        *("bundle", "constraints", "selection", "response", "reading", "trace"),
+        *("bundle", "constraints", "explanation", "selection", "response", "reading", "trace"),
     ),
     (
         *("events", "target", "defaults", "options", "plan"),

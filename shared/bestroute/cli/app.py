@@ -16,7 +16,9 @@ from bestroute.cli.evaluate import evaluate
 from bestroute.cli.fit import fit
 from bestroute.cli.importer import import_samples
 from bestroute.cli.report import report
+from bestroute.cli.route import route
 from bestroute.cli.score import score
+from bestroute.cli.serve import serve
 from bestroute.cli.train import train
 from bestroute.cli.train_reward import train_reward
 from bestroute.errors import BestRouteError
@@ -27,9 +29,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate, report):
+for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate, report, route):
     app.command()(command)
 app.command("import")(import_samples)
+app.command()(serve)
 
 
 @app.callback(invoke_without_command=True)

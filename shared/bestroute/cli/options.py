@@ -17,7 +17,9 @@ DryRun = Annotated[
 EncoderName = Annotated[
     str, typer.Option("--encoder", help="`static`, or a HuggingFace encoder: hub id or path.")
 ]
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")]
+JsonPath = Annotated[
+    Path | None, typer.Option("--json", help="Also write the numbers here; `-` is stdout.")
+]
 MaxCost = Annotated[float | None, typer.Option(help="$ that all runs together may spend.")]
 MaxWaves = Annotated[
     int | None, typer.Option("--max-waves", help="Waves of samples of a request, if adaptive.")
@@ -37,6 +39,8 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 def write_json(path: Path | None, numbers: dict[str, Any]) -> None:
     """Write a command's numbers, if they are wanted."""
-    if path is not None:
+    if str(path) == "-":
+        typer.echo(json.dumps(numbers, indent=2))
+    elif path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from bestroute._extras import require
-from bestroute.learning.evaluation.assess import Assessment
-from bestroute.learning.evaluation.compare import COST_CUTS, RANDOM_MIX
-from bestroute.learning.evaluation.paths import WAYS, Way
+from bestroute.learning.evaluation.assess import ROUTER, Assessment
+from bestroute.learning.evaluation.compare import COST_CUTS
+from bestroute.learning.evaluation.paths import Way
 from bestroute.learning.evaluation.plots import curve_figure, inline_svg, reliability_figure
-from bestroute.learning.evaluation.report import effort_figures, effort_text, percent, value_of
+from bestroute.learning.evaluation.report import (
+    dollars,
+    effort_figures,
+    effort_text,
+    percent,
+    value_of,
+)
 from bestroute.pool import ModelPool
 from bestroute.trace import Step
 
@@ -45,7 +51,7 @@ def write_report(
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    curve_figure(found.evaluation, found.comparison).savefig(folder / "curve.png")
+    _curve(found).savefig(folder / "curve.png")
     reliability_figure(found.reliability).savefig(folder / "reliability.png")
     page = report_page(found, pool, drops=drops, note=note)
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -87,9 +93,9 @@ def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: st
             timeline=_timeline,
             value_of=value_of,
             effort_of=effort_figures,
-            random_mix=RANDOM_MIX,
+            own=_own(found),
             curve=inline_svg(
-                curve_figure(evaluation, comparison),
+                _curve(found),
                 name="curve",
                 label=f"Cost against quality of {names}, and of every fixed arm; the table "
                 "'Drop in quality' has the figures",
@@ -107,11 +113,14 @@ def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: st
     )
 
 
-def dollars(amount: float | None) -> str:
-    """$, in as many digits as tell something."""
-    if amount is None:
-        return "n/a"
-    return f"${amount:.2f}" if abs(amount) >= 1 or amount == 0 else f"${amount:.3g}"
+def _own(found: Assessment) -> str:
+    """Name of the engine's own curve: its policy's, or its router's under the paper's rule."""
+    names = [method.name for method in found.comparison.methods]
+    return found.paths.policy if found.paths and found.paths.policy in names else ROUTER
+
+
+def _curve(found: Assessment) -> Any:
+    return curve_figure(found.evaluation, found.comparison, own=_own(found))
 
 
 def _timeline(trace: tuple[Step, ...]) -> list[dict[str, Any]]:

@@ -31,6 +31,9 @@ _OTHERS = ("#0f8a6d", "#9333ea", "#b45309", "#be185d", "#0e7490", "#4d7c0f", "#7
 
 _DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
+_LONG = 28
+"""Characters of a name beside which no other fits."""
+
 _LIMITS: Mapping[str, dict[str, Any]] = {
     RANDOM_MIX: {"color": PAPER["second"], "ls": "--", "lw": 2},
     ORACLE: {"color": PAPER["muted"], "ls": ":", "lw": 2},
@@ -38,15 +41,20 @@ _LIMITS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def curve_figure(evaluation: Evaluation, comparison: Comparison) -> Any:
+def curve_figure(evaluation: Evaluation, comparison: Comparison, *, own: str) -> Any:
     """Cost against quality on the test split: every method and every fixed arm.
+
+    Args:
+        evaluation: The engine at its own setting.
+        comparison: The curves.
+        own: Name of the engine's own curve.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure, axes = _figure(4.8, 4.2 + 0.11 * len(comparison.methods))
-    own, *others = (each.name for each in comparison.methods if each.name not in _LIMITS)
+    figure, axes = _figure(4.4, 4.0 + 0.12 * len(comparison.methods))
     styles = {**_LIMITS, own: {"color": PAPER["main"], "lw": 2.5, "zorder": 4}}
+    others = [each.name for each in comparison.methods if each.name not in styles]
     for name, color, dash in zip(others, cycle(_OTHERS), cycle(_DASHES), strict=False):
         styles[name] = {"color": color, "ls": dash, "lw": 1.2}
     for method in comparison.methods:
@@ -57,7 +65,14 @@ def curve_figure(evaluation: Evaluation, comparison: Comparison) -> Any:
     axes.set_xlabel("$ per 1,000 queries (realised)")
     axes.set_ylabel("quality (mean oracle score)")
     axes.grid(color=PAPER["faint"], lw=0.6)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    labels = axes.get_legend_handles_labels()[1]
+    figure.legend(
+        loc="outside lower center",
+        ncols=1 if max(map(len, labels)) > _LONG else 2,
+        frameon=False,
+        fontsize=10,
+        labelcolor=PAPER["ink"],
+    )
     return figure
 
 
@@ -67,7 +82,7 @@ def reliability_figure(found: Reliability) -> Any:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure, axes = _figure(4.8, 4.6)
+    figure, axes = _figure(4.4, 4.2)
     axes.plot([0, 1], [0, 1], color=PAPER["muted"], ls=":")
     sizes = np.array([each.count for each in found.bins], dtype=np.float64)
     axes.scatter(
@@ -104,7 +119,9 @@ def inline_svg(figure: Any, *, name: str, label: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows them
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"| height="[^"]*pt" width="[^"]*pt"', "", svg, 1)
+    svg = re.sub(
+        r' width="[^"]*pt" height="[^"]*pt"| height="[^"]*pt" width="[^"]*pt"', "", svg, count=1
+    )
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font)", svg)
     for role, color in PAPER.items():
         svg = svg.replace(color, f"var(--{role})")
@@ -133,6 +150,6 @@ def _draw_arms(axes: Any, evaluation: Evaluation) -> None:
             points = arms.setdefault(Arm.parse(arm).model, [])
             points.append((row.cost_per_1k, row.quality))
     for (model, points), marker in zip(arms.items(), cycle("sD^vPX"), strict=False):
-        name = f"{model}, n = 1 to {len(points)}" if len(points) > 1 else model
+        name = f"{model}, n ≤ {len(points)}" if len(points) > 1 else model
         costs, qualities = zip(*points, strict=True)
         axes.plot(costs, qualities, marker, ls="-", lw=0.5, color=PAPER["ink"], ms=4, label=name)

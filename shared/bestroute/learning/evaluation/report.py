@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bestroute.learning.evaluation.assess import Assessment
 from bestroute.learning.evaluation.compare import (
     CLAIRVOYANT,
@@ -128,6 +130,15 @@ def transfer_markdown(transfer: dict[str, Comparison]) -> str:
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, or n/a."""
     return "n/a" if share is None else f"{share:.{digits}%}"
+
+
+def dollars(amount: float | None) -> str:
+    """$, in two decimals and at least three digits that tell something, or n/a."""
+    if amount is None:
+        return "n/a"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    decimals = 2 if size == 0 else max(2, 2 - math.floor(math.log10(size)))
+    return f"{sign}${size:,.{decimals}f}"
 
 
 def value_of(figure: Interval | None) -> float | None:
