@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from bestroute._plain import DEEPEST
 from bestroute.errors import ConfigError
 
 if TYPE_CHECKING:
     import yaml
 
 Location = tuple[str | int, ...]
+
+_MOST_NODES = 20_000
+"""Anchors followed: a short file may stand for a very long one."""
+_ODD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises on a month 13, or a `!!bool` that is none."""
 
 
 def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
@@ -27,26 +34,38 @@ def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
     """
     import yaml  # late: many a pool is plain data
 
+    if not isinstance(source, str | Path):
+        raise ConfigError(f"expected the path of a YAML file, not {type(source).__name__}")
     is_text = isinstance(source, str) and "\n" in source
-    where = "<text>" if is_text else str(source)
+    where = "<text>" if is_text else f"{source!s:.200}"
+    text = str(source) if is_text else _read(Path(source), where)
+    lines: dict[Location, int] = {}
     try:
-        text = str(source) if is_text else Path(source).read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _collect_lines(yaml.compose(text, Loader=yaml.SafeLoader), (), lines)
         data = yaml.safe_load(text)
-        lines: dict[Location, int] = {}
-        _collect_lines(node, (), lines)
-    except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: is not UTF-8 text") from error
     except yaml.YAMLError as error:
         # Not its own words: they quote the line, which may hold a key.
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f"{where}:{mark.line + 1}" if mark else where
         raise ConfigError(f"{place}: is not valid YAML: {problem or 'unreadable'}") from None
+    except _ODD_VALUES:
+        raise ConfigError(f"{where}: is not valid YAML: a value that its tag cannot have") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: is nested too deep") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping with a `models:` list at the top")
     return where, data, lines
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: is not UTF-8 text") from error
+    except ValueError as error:
+        raise ConfigError(f"{where!r} is not the path of a file: {error}") from error
 
 
 def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location, int]) -> None:
@@ -54,18 +73,31 @@ def _collect_lines(node: yaml.Node | None, path: Location, lines: dict[Location,
 
     if node is None:
         return
+    if len(lines) > _MOST_NODES or len(path) > DEEPEST:
+        raise yaml.MarkedYAMLError(
+            problem="more fields or levels than any pool has", problem_mark=node.start_mark
+        )
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if (*path, key.value) in lines:  # YAML itself would let the last one win
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key.value!r} stands here twice", problem_mark=key.start_mark
-                )
+            _check_key(key, path, lines)
             lines[(*path, key.value)] = key.start_mark.line + 1
             _collect_lines(value, (*path, key.value), lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _collect_lines(value, (*path, index), lines)
+
+
+def _check_key(key: yaml.Node, path: Location, lines: Mapping[Location, int]) -> None:
+    import yaml
+
+    if not isinstance(key, yaml.ScalarNode):
+        problem = "a name is a list or a mapping"
+    elif (*path, key.value) in lines:  # YAML itself would let the last one win
+        problem = f"{key.value!r} stands here twice"
+    else:
+        return
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
 
 
 def explain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -23,7 +24,7 @@ _FOR_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys((*KNOBS, "confidence", "max_cost", "temperature"), (Real, "a number")),
     **dict.fromkeys(("max_n", "streaming_max_n", "query_turns"), (Integral, "a whole number")),
-    **dict.fromkeys(("max_tokens", "max_completion_tokens"), (Integral, "a whole number")),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "seed"), (Integral, "a whole number")),
     **dict.fromkeys(("model", "query_text"), (str, "a text")),
     "models": (Collection, "names of models"),
     "cached_tokens": (Mapping, "tokens by the name of a model"),
@@ -31,6 +32,9 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "answer_schema": (Mapping, "a JSON schema"),
 }
 """What options must be, where a wrong type would go far before it is noticed."""
+
+_LARGEST = 2**63
+"""Larger numbers are neither a float nor a provider's integer."""
 
 
 class Options(TypedDict, total=False):
@@ -122,7 +126,7 @@ class Limits:
         """Refuse what makes no sense."""
         if self.max_n is not None and self.max_n < 1:
             raise ConfigError(f"max_n is {self.max_n}; expected at least 1")
-        if self.max_cost is not None and not self.max_cost >= 0:
+        if self.max_cost is not None and not 0 <= self.max_cost < math.inf:
             raise ConfigError(f"max_cost is {self.max_cost}; expected $ for one request")
         for model, tokens in self.cached_tokens.items():
             if not (isinstance(tokens, Integral) and tokens >= 0):
@@ -167,8 +171,10 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
     for name, (kind, words) in _KINDS.items():
         value = given.get(name)
         fits = value is None or (isinstance(value, kind) and not isinstance(value, bool))
+        if fits and isinstance(value, Real):
+            fits = not _LARGEST < abs(value) < math.inf
         if not fits or (name == "models" and isinstance(value, str)):
-            raise ConfigError(f"{name} is {value!r}; expected {words}")
+            raise ConfigError(f"{name} is {value!r:.200}; expected {words}")
 
 
 _SHORT = 5

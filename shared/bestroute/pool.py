@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from bestroute._config import explain, read_yaml
+from bestroute._plain import flaw
 from bestroute._secrets import ENV_PREFIX, hidden, hide, masked, shown, unwrapped
 from bestroute.client import ModelClient
 from bestroute.errors import ConfigError, UnknownModelError
@@ -93,6 +94,8 @@ class PooledModel(BaseModel):
             `None` asks LiteLLM.
         max_native_n: Largest n of one call; more samples are drawn by further calls.
         context_window: Prompt plus completion tokens that it holds; `None` asks LiteLLM.
+        max_output_tokens: Completion tokens at which the provider itself ends an answer, where
+            no `max_tokens` does; `None` asks LiteLLM. Caps on costs set money aside by it.
         vision, audio, video, documents, tools, response_format: What it can do; `None` asks
             LiteLLM, and what nobody knows is taken as possible for tools and response_format,
             not for the rest.
@@ -120,6 +123,7 @@ class PooledModel(BaseModel):
     native_n: bool | None = None
     max_native_n: int = Field(default=128, ge=1)
     context_window: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1)
     vision: bool | None = None
     audio: bool | None = None
     video: bool | None = None
@@ -143,6 +147,8 @@ class PooledModel(BaseModel):
         for key in params:
             if key in _RESERVED:
                 raise ValueError(f"params.{key} is set by bestroute itself; remove it")
+        if wrong := flaw(params):
+            raise ValueError(wrong)
         return {key: hide(key, value) for key, value in params.items()}
 
     @field_serializer("params")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bestroute._plain import flaw
 from bestroute.errors import RequestError
 
 Need = Literal["vision", "audio", "video", "documents", "tools", "response_format"]
@@ -58,22 +59,28 @@ class Request(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Request:
-        if not self.messages:
-            raise ValueError("messages is empty: give at least one user message")
-        for index, message in enumerate(self.messages):
-            if message.get("role") not in _ROLES:
-                raise ValueError(
-                    f"messages[{index}].role is {message.get('role')!r}; "
-                    f"expected one of {', '.join(_ROLES)}"
-                )
-        if not self._says_something():
-            raise ValueError("messages hold no content: nothing to answer")
+        for name in ("messages", "params", "answer_schema"):
+            if wrong := flaw(getattr(self, name)):
+                raise ValueError(f"{name} {wrong}")
+        self._check_messages()
         if self.params.get("n", 1) != 1:
             raise ValueError("n is chosen by the router; set max_samples in the pool instead")
         for name in _NOT_PARAMS:
             if name in self.params:
                 raise ValueError(f"{name} is no parameter of a routed request; leave it out")
         return self
+
+    def _check_messages(self) -> None:
+        if not self.messages:
+            raise ValueError("messages is empty: give at least one user message")
+        for index, message in enumerate(self.messages):
+            if message.get("role") not in _ROLES:
+                raise ValueError(
+                    f"messages[{index}].role is {message.get('role')!r:.200}; "
+                    f"expected one of {', '.join(_ROLES)}"
+                )
+        if not self._says_something():
+            raise ValueError("messages hold no content: nothing to answer")
 
     def _says_something(self) -> bool:
         return any(
@@ -132,6 +139,12 @@ class Request(BaseModel):
         tools = self.params.get("tools")
         parts += [json.dumps(each, default=str) for each in (*calls, tools) if each]
         return "\n".join(parts)
+
+    @cached_property
+    def message_bytes(self) -> int:
+        """Bytes of all messages as JSON: to no tokenizer are they more tokens."""
+        text = json.dumps(self.messages, ensure_ascii=False, default=str)
+        return len(text.encode("utf-8", "surrogatepass"))
 
     def messages_for(self, model: str) -> list[dict[str, Any]]:
         """What the model of that pool name is sent."""
