@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from bestroute import catalog
-from bestroute.errors import SamplingError
+from bestroute.errors import BudgetError, SamplingError
 from bestroute.events import Drawing, Drew
 from bestroute.policy.base import Accept, Decision, Draw, State
-from bestroute.pool import ModelPool
+from bestroute.pool import Arm, ModelPool
 from bestroute.response import RoutedResponse
 from bestroute.samples import Call, Sample, causes, total_cost
 from bestroute.sampling import Drawn
@@ -89,6 +89,13 @@ class Account:
         self.degraded.append(f"{came} ({why})" if why else came)
         _log.warning("%s", self.degraded[-1])
 
+    def too_dear(self, wanted: Draw, state: State) -> None:
+        """The policy would have drawn this as well, had there been the money."""
+        arm = Arm(wanted.model, wanted.n)
+        cost = f", which may cost ${state.most[arm]:.3g}" if arm in state.most else ""
+        self.degraded.append(f"the ${state.left:.3g} left do not pay for {arm}{cost}")
+        _log.warning("%s", self.degraded[-1])
+
     def look(self, model: str, state: State) -> None:
         """Note what the samples of a model show, with its latest draw."""
         for place in reversed(self._places):
@@ -125,8 +132,12 @@ class Account:
 
         Raises:
             SamplingError: There is none.
+            BudgetError: There is none, because nothing could be paid for.
         """
         if not self.samples:
+            refused = [each for each in self.failures if isinstance(each, BudgetError)]
+            if refused and len(refused) == len(self.calls):
+                raise refused[-1]
             raise self.error("no model gave a response")
         reference = self._pool.reference.name
         of_reference = [sample for sample in self.samples if sample.model == reference]

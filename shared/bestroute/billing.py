@@ -14,6 +14,13 @@ TokenCounter = Callable[[str, str], int]
 
 _CREDIBLE = 0.75
 
+# Classes by name, whoever brings them: HTTP libraries, SDKs, LiteLLM.
+_NOTHING_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ClientConnectorError"}
+_NOTHING_SENT |= {"ConnectionRefusedError", "gaierror"}
+_NO_ANSWER = {"TransportError", "APIConnectionError", "ConnectionError", "TimeoutError"}
+_NO_ANSWER |= {"TimeoutException", "ClientPayloadError", "JSONDecodeError"}
+_GIVEN_UP = (408, 499, 504, 524)  # the provider may have worked all the same
+
 
 class Billing:
     """Reads usage out of responses, and remembers whose reports cover one choice only.
@@ -92,6 +99,25 @@ def _written(message: Mapping[str, Any]) -> str:
 
 def _detail(usage: Any, group: str, name: str) -> int:
     return int(getattr(getattr(usage, group, None), name, None) or 0)
+
+
+def is_unbilled(error: BaseException, handled: BaseException | None = None) -> bool:
+    """Whether a failed call is sure to cost nothing: refused, or never sent.
+
+    Args:
+        error: What the call raised.
+        handled: What the caller was handling meanwhile: Python chains that on as well.
+    """
+    kinds: set[str] = set()
+    each: BaseException | None = error
+    while each is not None and each is not handled:
+        kinds |= {kind.__name__ for kind in type(each).__mro__}
+        each = each.__cause__ or each.__context__
+    if kinds & _NOTHING_SENT:
+        return True
+    status = getattr(error, "status_code", None)
+    refused = isinstance(status, int) and status >= 400 and status not in _GIVEN_UP
+    return refused and not kinds & _NO_ANSWER
 
 
 def call_cost(response: Any, member: PooledModel, usage: Usage) -> float | None:

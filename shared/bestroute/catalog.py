@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bestroute._litellm import litellm
 from bestroute.errors import UnknownModelError
 from bestroute.pool import PooledModel, Price
-from bestroute.query import Need
+from bestroute.query import Need, Request
 
 _SUPPORTS: Mapping[Need, str] = {
     "vision": "supports_vision",
@@ -18,6 +19,12 @@ _SUPPORTS: Mapping[Need, str] = {
     "tools": "supports_function_calling",
     "response_format": "supports_response_schema",
 }
+_RATE = re.compile(
+    r"(?P<written>cache_creation_)?(?P<side>input|output)_"
+    r"(?:token_cost|cost_per_(?:(?P<kind>\w+?)_)?token)"
+    r"(?:_above_\d+hr)?(?:_above_(?P<above>\d+)k_tokens)?(?:_(?P<tier>[a-z]+))?"
+)
+"""Names of prices in LiteLLM's map, in $ a token."""
 # Most chat models take these and LiteLLM's map often does not say so.
 _POSSIBLE_WHEN_UNKNOWN = ("tools", "response_format")
 
@@ -70,6 +77,61 @@ def price(member: PooledModel) -> Price | None:
         output=made * 1e6,
         cached_input=None if cached is None else cached * 1e6,
     )
+
+
+def highest_price(
+    member: PooledModel, request: Request, params: Mapping[str, Any], prompt_tokens: float
+) -> Price | None:
+    """$ per 1M tokens at the dearest rates that a call may be billed at; `None` as for `price`.
+
+    The pool's price is the whole price. LiteLLM's map knows further ones: of long prompts, of
+    writing a cache, of service tiers, of audio and images.
+
+    Args:
+        member: Who is asked.
+        request: What.
+        params: Parameters of the call.
+        prompt_tokens: No prompt has more.
+    """
+    usual = price(member)
+    if usual is None or member.price is not None:
+        return usual and Price(input=max(usual.input, usual.cached_input or 0), output=usual.output)
+    dearest = {"input": usual.input, "output": usual.output}
+    kinds = {"reasoning", *_modalities(request, params)}
+    caches = "cache_control" in repr(request.messages)
+    tiers = params.get("service_tier") not in (None, "default")
+    for name, dollars in _entry(member).items():
+        rate = _RATE.fullmatch(name)
+        if (
+            rate is not None
+            and isinstance(dollars, int | float)
+            and (rate["kind"] is None or rate["kind"] in kinds)
+            and (rate["written"] is None or caches)
+            and (rate["above"] is None or prompt_tokens > int(rate["above"]) * 1000)
+            and (rate["tier"] is None or tiers)
+        ):
+            dearest[rate["side"]] = max(dearest[rate["side"]], dollars * 1e6)
+    return Price(**dearest)
+
+
+def _modalities(request: Request, params: Mapping[str, Any]) -> Iterator[str]:
+    """What tokens there may be other than those of text, in LiteLLM's words."""
+    if request.needs & {"vision", "documents"}:
+        yield "image"
+    if request.needs & {"video"}:
+        yield from ("video", "audio", "image")
+    if request.needs & {"audio"} or params.get("audio"):
+        yield "audio"
+    if params.get("modalities"):
+        yield from ("audio", "image", "video")
+
+
+def max_output_tokens(member: PooledModel) -> int | None:
+    """Completion tokens at which an answer ends by itself, or `None` where nobody knows."""
+    if member.max_output_tokens is not None:
+        return member.max_output_tokens
+    limit = _entry(member).get("max_output_tokens")
+    return int(limit) if limit else None
 
 
 def context_window(member: PooledModel) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
+from bestroute.budget import Budget
 from bestroute.calibration import CalibrationTable
 from bestroute.checks import check_belief, check_router
 from bestroute.cost import CostModel
@@ -26,6 +27,7 @@ from bestroute.policy import Adaptive, Cascade, Decision, Policy
 from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
 from bestroute.pool import ModelPool, PoolLike
+from bestroute.purse import Purse
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
@@ -60,6 +62,7 @@ class BestRoute:
         reward: Picks the best of n; by default self-consistency, which needs no model.
         cost_model: Estimates costs; by default from prices and rough token counts.
         sampler: Talks to the providers.
+        window_budget: $ over a window of time that no call may exceed; may be shared.
         label_sampling: Sampling parameters that the router's labels were made with, by model;
             a call that differs is warned of once.
         calibration: Thresholds by promised drop and by cost.
@@ -95,6 +98,7 @@ class BestRoute:
         reward: RewardModel | None = None,
         cost_model: CostModel | None = None,
         sampler: Sampler | None = None,
+        window_budget: Budget | None = None,
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
         calibration: CalibrationTable | None = None,
     ) -> None:
@@ -103,6 +107,7 @@ class BestRoute:
         self.reward = reward or SelfConsistency()
         self.cost_model = cost_model or CostModel(self.pool)
         self.sampler = sampler or Sampler()
+        self.window_budget = window_budget
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
         self._labels = LabelSampling(self.label_sampling)
@@ -221,7 +226,7 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         asked = read(messages, options)
-        return self._plan(asked, self._policy_of(asked)).decision
+        return self._plan(asked, self._policy_of(asked), self._purse(asked)).decision
 
     async def aevents(
         self, messages: Messages, *, streaming: bool = False, **options: Unpack[Options]
@@ -243,7 +248,8 @@ class BestRoute:
         """
         asked = read(messages, options, streaming=streaming)
         policy = self._policy_of(asked)
-        state, first, decision = await asyncio.to_thread(self._plan, asked, policy)
+        purse = self._purse(asked)
+        state, first, decision = await asyncio.to_thread(self._plan, asked, policy, purse)
         yield Decided(decision)
         loop = Loop(
             asked.request,
@@ -254,6 +260,7 @@ class BestRoute:
             policy=policy,
             sampler=self.sampler,
             selector=self._selector,
+            purse=purse,
         )
         async with aclosing(loop.run(streaming=streaming)) as events:
             async for event in events:
@@ -305,7 +312,10 @@ class BestRoute:
             )
         return Named(named_arm(self.pool, asked.limits.model))
 
-    def _plan(self, asked: Asked, policy: Policy) -> Plan:
+    def _purse(self, asked: Asked) -> Purse:
+        return Purse(max_cost=asked.limits.max_cost, window_budget=self.window_budget)
+
+    def _plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
         self._labels.check(asked.request, self.pool)
         prediction, limits = None, asked.limits
         if policy.needs_router and self.router is not None:
@@ -319,4 +329,5 @@ class BestRoute:
             cost_model=self.cost_model,
             prediction=prediction,
             limits=limits,
+            purse=purse,
         )

@@ -44,6 +44,20 @@ class ContextWindowError(NoEligibleArmError):
     """The prompt is too long for the models that could serve it otherwise; a shorter one helps."""
 
 
+class BudgetError(NoEligibleArmError):
+    """What is left of `max_cost`, or of the window budget, does not pay for what was asked.
+
+    Attributes:
+        left: $ that are left of it.
+        frees_in: Seconds until the window frees enough; `None` where waiting does not help.
+    """
+
+    def __init__(self, message: str, *, left: float = 0.0, frees_in: float | None = None) -> None:
+        super().__init__(message)
+        self.left = left
+        self.frees_in = frees_in
+
+
 class RouterNotTrained(BestRouteError):  # noqa: N818
     """One-shot routing was asked for without a trained router."""
 
@@ -104,6 +118,18 @@ class SamplingError(BestRouteError):
         """Pickle with causes of other packages as text: few of their exceptions survive it."""
         causes = tuple(each if _is_plain(each) else _as_text(each) for each in self.causes)
         return type(self), (str(self),), {**vars(self), "causes": causes}
+
+
+class RefusedRequestError(SamplingError, RequestError):
+    """A provider refused the request itself, as another model would."""
+
+
+class PromptTooLongError(SamplingError, ContextWindowError):
+    """Every model that was asked found the prompt too long."""
+
+
+class DeadlineError(SamplingError, TimeoutError):
+    """The time of the whole call was over before any model gave a response."""
 
 
 def _is_plain(error: BaseException) -> bool:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from bestroute._routed import asked_before, drawn_so_far
 from bestroute._tasks import together
 from bestroute.account import Account
-from bestroute.errors import BestRouteError
+from bestroute.errors import BestRouteError, BudgetError
 from bestroute.events import Drawing, Drew, Event, Selected
 from bestroute.policy.base import Accept, Decision, Draw, Policy, State
 from bestroute.pool import ModelPool
+from bestroute.purse import Purse, spending
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.samples import Sample
@@ -31,6 +32,7 @@ class Loop:
             something else than the decision.
         decision: What the policy decided from the query alone.
         pool, policy, sampler, selector: The parts that do the work.
+        purse: What all of it is paid from.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Loop:
         policy: Policy,
         sampler: Sampler,
         selector: Selector,
+        purse: Purse | None = None,
     ) -> None:
         self.request = request
         self.state = state
@@ -53,6 +56,7 @@ class Loop:
         self._policy = policy
         self._sampler = sampler
         self._selector = selector
+        self._purse = purse or Purse()
         self._recorded: dict[str, int] = {}
         self._winner: Sample | None = None
         self._ahead: dict[str, tuple[Drawing, asyncio.Task[Drawn]]] = {}
@@ -75,12 +79,24 @@ class Loop:
                 if self._winner is None:
                     self.state.elapsed = self.account.elapsed
                     move = self._policy.next(self.state)
+                    if isinstance(move, Accept):
+                        self._note_what_was_too_dear()
             for abandoned in self._abandon():
                 yield abandoned
             yield self.account.response(self._winner)
         finally:
             for _, task in self._ahead.values():
                 task.cancel()
+
+    def _note_what_was_too_dear(self) -> None:
+        """The policy stops: would it, with more money?"""
+        state = self.state
+        if state.unaffordable:
+            arms = {*state.arms, *state.unaffordable}
+            rich = replace(state, arms=tuple(arm for arm in self._pool.arms if arm in arms))
+            wanted = self._policy.next(rich)
+            if not isinstance(wanted, Accept):
+                self.account.too_dear(wanted[0], state)
 
     def _step(
         self, move: Sequence[Draw] | Accept, *, streaming: bool
@@ -117,7 +133,8 @@ class Loop:
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
         query, params = self.request.query, self.request.demands
-        selection = await self._selector.select(query, candidates, params=params)
+        with spending(self._purse):
+            selection = await self._selector.select(query, candidates, params=params)
         self.account.keep(candidates, selection)
         for index, why in selection.invalid.items():
             model = candidates[index].model
@@ -175,12 +192,13 @@ class Loop:
         if not seen:
             return
         if getattr(self._policy, "reads_scores", False) and not self._selector.set_dependent:
-            selection = await self._selector.select(
-                request.query, seen, request.demands, always_score=True
-            )
+            with spending(self._purse):
+                selection = await self._selector.select(
+                    request.query, seen, request.demands, always_score=True
+                )
             self.account.keep(seen, selection)
             seen = state.samples[model] = list(selection.samples)
-            state.pay(self.account.spent)
+            state.pay(self.account.spent, self._purse.left)
         alike = getattr(self._policy, "reads_similarity", False)
         state.evidence[model] = evidence_of(seen, request.demands, alike=alike)
         self.account.look(model, state)
@@ -189,7 +207,9 @@ class Loop:
         drawn_so_far.set(self._recorded)  # in this task's own context
         asked_before.set(draw.model in self.state.samples)
         start = sum(call.requested for call in self.account.calls if call.model == draw.model)
-        return await self._sampler.draw(self.request, self._pool[draw.model], draw.n, start=start)
+        member = self._pool[draw.model]
+        with spending(self._purse):
+            return await self._sampler.draw(self.request, member, draw.n, start=start)
 
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
         """Stream the text of one sample; what goes wrong before it begins is a failed draw.
@@ -206,9 +226,9 @@ class Loop:
                 async for piece in pieces:
                     begun = True
                     yield piece
-        except BestRouteError:
-            raise
         except Exception as error:
+            if isinstance(error, BestRouteError) and not isinstance(error, BudgetError):
+                raise
             brought.failures.append(error)
             if begun:
                 self._take(draw, brought, drawing)
@@ -239,7 +259,8 @@ class Loop:
             while True:
                 token = drawn_so_far.set(self._recorded)
                 try:
-                    piece = await anext(pieces)
+                    with spending(self._purse):
+                        piece = await anext(pieces)
                 except StopAsyncIteration:
                     return
                 finally:
@@ -254,7 +275,7 @@ class Loop:
     def _take(self, draw: Draw, brought: Drawn, drawing: Drawing) -> Drew:
         """Show the policy what a draw brought."""
         drew = self.account.take(drawing, brought)
-        self.state.pay(self.account.spent)
+        self.state.pay(self.account.spent, self._purse.left)
         if len(brought.samples) < draw.n:
             self.account.miss(drawing, brought)
         if brought.samples:

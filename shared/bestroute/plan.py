@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bestroute.constraints import TOO_LONG, excluded_arms
 from bestroute.cost import CostModel
-from bestroute.errors import ContextWindowError, MissingPriceError, NoEligibleArmError
+from bestroute.errors import BudgetError, ContextWindowError, NoEligibleArmError
 from bestroute.options import Limits
 from bestroute.policy import Accept, Decision, Draw, Policy, State
 from bestroute.pool import Arm, ModelPool
+from bestroute.purse import Purse
 from bestroute.query import Request
+from bestroute.reservation import most_of, reserve
 from bestroute.routers.base import Floats, Prediction
 
 _NO_LIMITS = Limits()
+_NOTHING: Mapping[Arm, BudgetError] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
@@ -33,6 +37,7 @@ def plan(
     cost_model: CostModel,
     prediction: Prediction | None = None,
     limits: Limits = _NO_LIMITS,
+    purse: Purse | None = None,
 ) -> Plan:
     """Ask the policy; no model is called.
 
@@ -43,31 +48,33 @@ def plan(
         cost_model: Estimates costs.
         prediction: What the router says of the query [1, arms], where the policy needs it.
         limits: What this call rules out; its model is a pool name.
+        purse: What it may spend.
 
     Raises:
         NoEligibleArmError: No arm of the pool can serve the request; a `ContextWindowError`
-            where a shorter prompt might be served.
+            where a shorter prompt might be served, a `BudgetError` where more money would do.
         UnknownModelError: The limits speak of a model that is not in the pool.
     """
+    purse = purse or Purse()
     for name in (*limits.cached_tokens, *(limits.models or ())):
         pool[name]  # a typo would go unnoticed
     excluded = excluded_arms(
         request, cost_model, model=limits.model, models=limits.models, max_n=limits.max_n
     )
     arms = _left(pool, excluded)
-    match, lengths, quality = _of_arms(prediction, arms)
+    match, lengths, quality = _of_pool(prediction, pool.arms)
     costs, again = (
-        {
-            arm: _cost(arm, request, cost_model, lengths.get(arm), limits.cached_tokens, again)
-            for arm in pool.arms
-        }
-        for again in (False, True)
+        dict(zip(pool.arms, dollars.tolist(), strict=True))
+        for dollars in cost_model.of_prompt(len(request.prompt), lengths, limits.cached_tokens)
     )
-    if limits.max_cost is not None:
-        excluded |= _too_dear(arms, costs, limits.max_cost)
-        arms = _left(pool, excluded)
+    most: dict[Arm, float] = {}
+    if purse.caps:
+        most, refused = _refused(arms, request, pool, purse)
+        excluded |= {arm: str(why) for arm, why in refused.items()}
+        arms = _left(pool, excluded, refused)
     state = State(
-        max_cost=limits.max_cost,
+        left=purse.left,
+        most=most,
         arms=arms,
         reference=pool.reference_arm,
         costs=costs,
@@ -97,54 +104,50 @@ def plan(
     return Plan(state, first, decision)
 
 
-def _of_arms(
+def _of_pool(
     prediction: Prediction | None, arms: Sequence[Arm]
-) -> tuple[dict[Arm, float], dict[Arm, float], dict[Arm, float]]:
-    """Match probability of every eligible arm; output length and quality where predicted."""
+) -> tuple[dict[Arm, float], Floats | None, dict[Arm, float]]:
+    """Match probability, output length [A] and quality of every arm, where predicted."""
     if prediction is None:
-        return {}, {}, {}
-    columns = {arm: prediction.arms.index(arm) for arm in arms}
+        return {}, None, {}
+    columns: list[int] | slice = slice(None)
+    if prediction.arms != arms:
+        place = {arm: column for column, arm in enumerate(prediction.arms)}
+        columns = [place[arm] for arm in arms]
+    lengths, quality = (
+        None if values is None else values[0, columns]
+        for values in (prediction.output_tokens, prediction.quality)
+    )
+    match = dict(zip(arms, prediction.match[0, columns].tolist(), strict=True))
+    known = {} if quality is None else dict(zip(arms, quality.tolist(), strict=True))
+    return match, lengths, known
 
-    def first(values: Floats | None) -> dict[Arm, float]:
-        if values is None:
-            return {}
-        return {arm: float(values[0, column]) for arm, column in columns.items()}
 
-    return first(prediction.match), first(prediction.output_tokens), first(prediction.quality)
-
-
-def _left(pool: ModelPool, excluded: Mapping[Arm, str]) -> tuple[Arm, ...]:
+def _left(
+    pool: ModelPool, excluded: Mapping[Arm, str], refused: Mapping[Arm, BudgetError] = _NOTHING
+) -> tuple[Arm, ...]:
     """The arms that can serve the request."""
     if arms := tuple(arm for arm in pool.arms if arm not in excluded):
         return arms
-    reasons = "; ".join(sorted(set(excluded.values())))
-    kind = ContextWindowError if TOO_LONG in reasons else NoEligibleArmError
-    raise kind(f"no arm of the pool can serve this request: {reasons}")
+    reasons = "; ".join(dict.fromkeys(excluded.values()))
+    told = f"no arm of the pool can serve this request: {reasons}"
+    if refused:
+        waits = [each.frees_in for each in refused.values() if each.frees_in is not None]
+        left = max(each.left for each in refused.values())
+        raise BudgetError(told, left=left, frees_in=min(waits, default=None))
+    raise (ContextWindowError if TOO_LONG in reasons else NoEligibleArmError)(told)
 
 
-def _too_dear(arms: Sequence[Arm], costs: Mapping[Arm, float], max_cost: float) -> dict[Arm, str]:
-    """The arms that are not sure to cost at most so much, and why."""
-    return {
-        arm: f"{arm.model} has no price, and max_cost is given"
-        if costs[arm] != costs[arm]
-        else f"{arm} costs about ${costs[arm]:.3g}, more than max_cost (${max_cost:.3g})"
-        for arm in arms
-        if not costs[arm] <= max_cost
-    }
-
-
-def _cost(
-    arm: Arm,
-    request: Request,
-    cost_model: CostModel,
-    output_tokens: float | None,
-    cached_tokens: Mapping[str, int],
-    again: bool,
-) -> float:
-    cached = cached_tokens.get(arm.model, 0)
-    try:
-        return cost_model.estimate(
-            arm, request.prompt, output_tokens=output_tokens, cached_tokens=cached, again=again
-        )
-    except MissingPriceError:
-        return float("nan")  # only a policy that needs no prices gets this far
+def _refused(
+    arms: Sequence[Arm], request: Request, pool: ModelPool, purse: Purse
+) -> tuple[dict[Arm, float], dict[Arm, BudgetError]]:
+    """What each arm can cost at most in $; and those that the caps cannot pay, with the reason."""
+    most: dict[Arm, float] = {}
+    refused: dict[Arm, BudgetError] = {}
+    reservations = {name: reserve(request, pool[name]) for name in {arm.model for arm in arms}}
+    for arm in arms:
+        reservation = reservations[arm.model]
+        most[arm] = most_of(arm, pool[arm.model], reservation)
+        if refusal := purse.refusal(most[arm], str(arm), reservation.unknown):
+            refused[arm] = refusal
+    return most, refused

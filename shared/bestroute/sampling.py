@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +15,12 @@ from typing import Any
 from bestroute import catalog
 from bestroute._litellm import load_litellm
 from bestroute._tasks import together
-from bestroute.billing import Billing, TokenCounter, list_cost
-from bestroute.errors import BestRouteError, SampleLimitError, SamplingError
+from bestroute.billing import Billing, TokenCounter, is_unbilled, list_cost
+from bestroute.calls import asker, call_params, copied, failed, seeded, split_up
+from bestroute.errors import BestRouteError, BudgetError, SampleLimitError, SamplingError
 from bestroute.failures import describe, is_passing, may_refuse_n, raise_own, waiting_time
 from bestroute.pool import PooledModel
+from bestroute.purse import Bill, current_purse
 from bestroute.query import Request
 from bestroute.reading import read, streamed_logprobs
 from bestroute.samples import Call, Sample
@@ -114,7 +116,7 @@ class Sampler:
         if n > 1 and params.get("temperature") == 0:
             raise SampleLimitError(f"{member.name}: at temperature 0 all {n} samples are the same")
         native = await self._native_n(member) if n > 1 else 1
-        drawn = await self._wave(request, member, params, _split(n, native), start)
+        drawn = await self._wave(request, member, params, split_up(n, native), start)
         if not top_up:
             return drawn
         refusals = [each for each in drawn.failures if native > 1 and may_refuse_n(each)]
@@ -141,20 +143,28 @@ class Sampler:
         options = {**params.pop("stream_options", {}), "include_usage": True}
         params |= {"stream": True, "stream_options": options}
         handled = sys.exception()
-        response, began = await self._ask(request, member, params, drawn)
+        response, began, bill = await self._ask(request, member, params, drawn)
         chunks: list[Any] = []
-        async with aclosing(response):
-            try:
-                async for chunk in response:
-                    chunks.append(chunk)
-                    if delta := _delta(chunk):
-                        yield delta
-            except Exception as error:
-                raise_own(error, handled)
-                drawn.calls.append(self._broken_off(request, member, chunks, began, error))
-                raise
-        call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
-        drawn.add(await self._read_stream(chunks, request, member, call))
+        with bill:
+            bill.cancelled = partial(
+                self._broken_off, request, member, chunks, began, asyncio.CancelledError("left")
+            )
+            async with aclosing(response):
+                try:
+                    async for chunk in response:
+                        chunks.append(chunk)
+                        if delta := _delta(chunk):
+                            yield delta
+                except Exception as error:
+                    raise_own(error, handled)
+                    call = self._broken_off(request, member, chunks, began, error)
+                    drawn.calls.append(call)
+                    bill.close(call)
+                    raise
+            call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
+            read = await self._read_stream(chunks, request, member, call)
+            bill.close(read.calls[0])
+            drawn.add(read)
 
     def cancelled(self, request: Request, member: PooledModel) -> Call:
         """The record of a call cancelled on its way: no report comes, its prompt counts."""
@@ -183,7 +193,7 @@ class Sampler:
         member: PooledModel,
         chunks: Sequence[Any],
         began: float,
-        error: Exception,
+        error: BaseException,
     ) -> Call:
         """A stream that failed midway: no report comes, and what was written is billed."""
         deltas = [delta for chunk in chunks if (delta := _delta(chunk))]
@@ -216,7 +226,7 @@ class Sampler:
         """Calls of the given sizes, side by side."""
         seeds = [start + sum(sizes[:index]) for index in range(len(sizes))]
         parts = await together(
-            self._call(request, member, _seeded(params, offset), size)
+            self._call(request, member, seeded(params, offset), size)
             for size, offset in zip(sizes, seeds, strict=True)
         )
         drawn = Drawn()
@@ -231,50 +241,73 @@ class Sampler:
         drawn = Drawn()
         extra = {"n": size} if size > 1 else {}
         try:
-            response, began = await self._ask(request, member, {**params, **extra}, drawn)
-        except BestRouteError:
-            raise
+            response, began, bill = await self._ask(request, member, {**params, **extra}, drawn)
+        except BestRouteError as error:
+            if not isinstance(error, BudgetError):
+                raise
+            drawn.failures.append(error)
         except Exception as error:
             drawn.failures.append(error)
         else:
-            call = Call(model=member.name, requested=size, latency=time.monotonic() - began)
-            drawn.add(self._read(response, request, member, call))
+            with bill:
+                call = Call(model=member.name, requested=size, latency=time.monotonic() - began)
+                read = self._read(response, request, member, call)
+                bill.close(read.calls[0])
+                drawn.add(read)
         return drawn
 
     async def _ask(
         self, request: Request, member: PooledModel, params: dict[str, Any], drawn: Drawn
-    ) -> tuple[Any, float]:
-        """The response and when it was asked for; asked again if the failure looks passing.
+    ) -> tuple[Any, float, Bill]:
+        """The response, when it was asked for, and its open bill.
 
-        Every failed attempt is recorded in `drawn`; the last one is raised.
+        Asked again if the failure looks passing. Every failed attempt is recorded in `drawn`; the
+        last one is raised.
         """
         litellm = await load_litellm()
-        ask = _asked(litellm, member)
-        handled = sys.exception()
+        ask = asker(litellm, member)
         for attempt in itertools.count():
-            began = time.monotonic()
             try:
-                response = await ask(
-                    **{"timeout": self.timeout, **_copied(params)},
-                    messages=_copied(request.messages_for(member.name)),
-                )
+                return await self._attempt(ask, request, member, params, drawn)
             except Exception as error:
-                raise_own(error, handled)
-                drawn.calls.append(
-                    Call(
-                        model=member.name,
-                        requested=params.get("n", 1),
-                        latency=time.monotonic() - began,
-                        error=member.masked(describe(error)),
-                    )
-                )
                 if attempt >= self.retries or not is_passing(error):
                     raise
                 wait = waiting_time(error, _FIRST_DELAY * 2**attempt)
-            else:
-                return response, began
             await asyncio.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(
+        self,
+        ask: Callable[..., Awaitable[Any]],
+        request: Request,
+        member: PooledModel,
+        params: dict[str, Any],
+        drawn: Drawn,
+    ) -> tuple[Any, float, Bill]:
+        """One attempt, paid from the purse of the routed request; see `_ask`."""
+        handled, n = sys.exception(), params.get("n", 1)
+        given = {"timeout": self.timeout, **copied(params)}
+        began = time.monotonic()
+        try:
+            bill = await current_purse().open(
+                request, member, n, cancelled=partial(self.cancelled, request, member)
+            )
+        except BudgetError as error:
+            drawn.calls.append(failed(member, n, began, error))
+            raise
+        try:
+            messages = copied(request.messages_for(member.name))
+            response = await ask(**given, messages=messages)
+        except Exception as error:
+            call = failed(member, n, began, error)
+            bill.close(call, unbilled=is_unbilled(error, handled))
+            raise_own(error, handled)
+            drawn.calls.append(call)
+            raise
+        except asyncio.CancelledError:
+            bill.close(bill.cancelled())
+            raise
+        return response, began, bill
 
     def _read(self, response: Any, request: Request, member: PooledModel, call: Call) -> Drawn:
         """Samples, usage and cost out of a response."""
@@ -286,32 +319,6 @@ class Sampler:
         return drawn
 
 
-def call_params(request: Request, member: PooledModel) -> dict[str, Any]:
-    """LiteLLM parameters of a call: the pool's, overridden by the request's."""
-    return {**member.call_params(), **request.params}
-
-
-def _asked(litellm: Any, member: PooledModel) -> Callable[..., Awaitable[Any]]:
-    """What answers for a member: its own client, or LiteLLM."""
-    if member.client is not None:
-        return member.client.acompletion
-    catalog.provider(member)  # a typo in the pool is not a provider's failure
-    return partial(litellm.acompletion, model=member.model, max_retries=0, caching=False)
-
-
-def _split(n: int, native: int) -> list[int]:
-    """Sizes of the calls that together ask for n samples."""
-    whole, rest = divmod(n, native)
-    return [native] * whole + ([rest] if rest else [])
-
-
-def _seeded(params: dict[str, Any], offset: int) -> dict[str, Any]:
-    """One seed for all parallel calls would buy the same sample n times."""
-    if params.get("seed") is None:
-        return params
-    return {**params, "seed": params["seed"] + offset}
-
-
 def _delta(chunk: Any) -> Delta | None:
     if not chunk.choices:
         return None
@@ -320,10 +327,3 @@ def _delta(chunk: Any) -> Delta | None:
     thoughts = getattr(delta, "reasoning_content", None) or ""
     found = Delta(text=delta.content or "", tool_calls=calls, reasoning=thoughts)
     return found if found != Delta() else None
-
-
-def _copied(value: Any) -> Any:
-    """A copy of plain data at any depth: LiteLLM rewrites messages and tools in place."""
-    if isinstance(value, Mapping):
-        return {key: _copied(each) for key, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list | tuple) else value

@@ -29,10 +29,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 from local_models import running  # noqa: E402
 
 from bestroute import BestRoute, ModelPool  # noqa: E402
+from bestroute.calls import call_params  # noqa: E402
 from bestroute.learning.samples import canonical  # noqa: E402
 from bestroute.pool import PooledModel  # noqa: E402
 from bestroute.query import Request  # noqa: E402
-from bestroute.sampling import Delta, Drawn, Sampler, call_params  # noqa: E402
+from bestroute.sampling import Delta, Drawn, Sampler  # noqa: E402
 from langchain_bestroute import ChatBestRoute  # noqa: E402
 from llamaindex_bestroute import BestRouteLLM  # noqa: E402
 from tests.scenarios import (  # noqa: E402

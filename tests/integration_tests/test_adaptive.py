@@ -16,6 +16,8 @@ from bestroute import BestRoute, ModelPool, Prediction
 from bestroute.policy import Adaptive
 from bestroute.policy.belief import FEATURES, Belief, ModelBelief
 from bestroute.pool import Arm
+from bestroute.query import Request
+from bestroute.reservation import reserve
 from bestroute.response import RoutedResponse
 from bestroute.rewards import FunctionReward
 from bestroute.sampling import Delta
@@ -195,8 +197,9 @@ async def test_in_llamaindex(
 
 def test_a_budget_is_kept(engine: BestRoute, chat_server: ChatServer) -> None:
     chat_server.reply = Answers("41", "42", "42")
-    big = engine.route(ASK).estimated_costs["openai/big:1"]
-    response = engine.complete(ASK, max_cost=big)  # the waves leave too little for the reference
+    member = engine.pool.reference
+    big = reserve(Request.build(ASK, {"max_tokens": 300}), member).dollars(1)
+    response = engine.complete(ASK, max_cost=big, max_tokens=300)  # the waves leave too little
     assert response.model == "openai/small"
     assert asked(chat_server) == [("small", 2), ("small", 1)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from bestroute import Arm, BestRoute, Cascade
 from bestroute.errors import (
+    BudgetError,
     ConfigError,
     NoEligibleArmError,
     RequestError,
@@ -18,6 +19,8 @@ from bestroute.errors import (
     UnknownModelError,
 )
 from bestroute.events import Decided, Drawing, Drew, Selected
+from bestroute.query import Request
+from bestroute.reservation import most_of, reserve
 from bestroute.response import RoutedResponse
 from bestroute.sampling import Delta, Sampler
 from tests.servers import ChatServer, Reply
@@ -107,34 +110,65 @@ def test_the_longest_prompt_of_each_model_is_known(chat_server: ChatServer) -> N
 # What a request may cost
 
 
-def test_max_cost_rules_out_what_is_dearer(chat_server: ChatServer) -> None:
+def most(engine: BestRoute, arm: str, **params: Any) -> float:
+    """$ that an arm can cost at most for "hi"."""
+    chosen = Arm.parse(arm)
+    member = engine.pool[chosen.model]
+    return most_of(chosen, member, reserve(Request.build("hi", params), member))
+
+
+def test_max_cost_rules_out_what_may_be_dearer(chat_server: ChatServer) -> None:
     engine = routed(chat_server)
-    costs = engine.route("hi").estimated_costs
-    decision = engine.route("hi", threshold=1.0, max_cost=costs["middle:2"])
+    cap = most(engine, "middle:2", max_tokens=20)
+    decision = engine.route("hi", threshold=1.0, max_cost=cap, max_tokens=20)
     assert set(decision.match_probabilities) == set(MATCH) - {"big:1"} | {"middle:2"}
     assert "more than max_cost" in decision.excluded["big:1"]
-    with pytest.raises(NoEligibleArmError, match="more than max_cost"):
-        engine.route("hi", max_cost=costs["small:1"] / 2)
+    with pytest.raises(BudgetError, match="more than max_cost") as caught:
+        engine.route("hi", max_cost=cap / 1000, max_tokens=20)
+    assert (caught.value.left, caught.value.frees_in) == (cap / 1000, None)
+
+
+def test_among_what_max_cost_allows_the_estimate_decides(chat_server: ChatServer) -> None:
+    engine = routed(chat_server)
+    without = engine.route("hi", max_tokens=20)
+    capped = engine.route("hi", max_cost=1, max_tokens=20)
+    assert (capped.arm, capped.estimated_costs) == (without.arm, without.estimated_costs)
 
 
 def test_max_cost_counts_what_was_paid_before(chat_server: ChatServer) -> None:
     chat_server.reply = by_model(small=Reply(["1", "2", "3"]))  # they disagree
     engine = BestRoute(pool(chat_server), policy=Cascade())
-    costs = engine.route("hi").estimated_costs
-    free = engine.complete("hi", max_cost=costs["small:3"] + costs["big:1"])
+    big, small = (most(engine, arm, max_tokens=20) for arm in ("big:1", "small:3"))
+    free = engine.complete("hi", max_cost=small + big, max_tokens=20)
     assert free.model == "big"
-    assert free.cost is not None
-    assert free.cost > 0
-    tight = engine.complete("hi", max_cost=costs["big:1"])
+    assert free.degraded == ()
+    tight = engine.complete("hi", max_cost=big, max_tokens=20)
     assert tight.model == "small"
     assert "the reference cannot answer" in tight.steps[-1]
+    assert "do not pay for big:1" in tight.degraded[-1]
+
+
+def test_max_cost_does_not_speak_of_what_nobody_wanted(chat_server: ChatServer) -> None:
+    chat_server.reply = "4"  # they agree
+    engine = BestRoute(pool(chat_server), policy=Cascade())
+    content = engine.complete("hi", max_cost=most(engine, "big:1", max_tokens=20), max_tokens=20)
+    assert (content.model, content.degraded) == ("small", ())
 
 
 def test_max_cost_needs_prices(chat_server: ChatServer) -> None:
     models = pool(chat_server, price=None, model="hosted_vllm/nobody-prices-this")
-    decision = BestRoute(models).route("hi", max_cost=1)
+    decision = BestRoute(models).route("hi", max_cost=1, max_tokens=20)
     assert "no price" in decision.excluded["small:1"]
     assert decision.arm.model == "middle"
+
+
+def test_max_cost_needs_an_end_of_answers(chat_server: ChatServer) -> None:
+    models = pool(chat_server, max_output_tokens=20)
+    decision = BestRoute(models).route("hi", max_cost=1)
+    assert decision.arm.model == "small"
+    assert "give max_tokens" in decision.excluded["big:1"]
+    with pytest.raises(BudgetError, match="give max_tokens"):
+        BestRoute(models).route("hi", max_cost=1, models=["big"])
 
 
 # Prompt caches

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bestroute import PooledModel, sampling
+from bestroute.calls import split_up
 from bestroute.errors import ConfigError, SampleLimitError, UnknownModelError
 from bestroute.query import Request
-from bestroute.sampling import Delta, Drawn, Sampler, _split
+from bestroute.sampling import Delta, Drawn, Sampler
 from tests.servers import ChatServer, Reply
 
 HI = Request.build("two words")
@@ -44,7 +45,7 @@ def numbered(body: dict[str, Any]) -> Reply:
 
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_calls_together_ask_for_n_and_no_call_for_too_many(n: int, native: int) -> None:
-    sizes = _split(n, native)
+    sizes = split_up(n, native)
     assert sum(sizes) == n
     assert 1 <= min(sizes) <= max(sizes) <= native
     assert len(sizes) == -(-n // native)

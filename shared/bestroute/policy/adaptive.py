@@ -184,8 +184,7 @@ class Adaptive:
         """The reference beside a wave, where waiting for the wave first would cost more."""
         reference = state.reference
         saved = self._waiting(wave)
-        both = state.spent + state.cost(wave) + state.costs[reference]
-        too_dear = state.max_cost is not None and both > state.max_cost
+        too_dear = not state.affords(wave, reference)
         if saved == 0 or asked == -math.inf or too_dear:
             return ()
         n, now = _now(wave.model, seen, state)

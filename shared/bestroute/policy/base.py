@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm
 from bestroute.samples import Sample
+
+_TINY = 1e-12  # $
 
 
 class Draw(BaseModel):
@@ -106,7 +109,10 @@ class State:
         elapsed: Seconds since the request was routed.
         failed: Models whose last draw brought nothing.
         spent: $ paid so far.
-        max_cost: $ that the request may cost; arms that would exceed it leave `arms`.
+        left: $ that may still be spent, by the tightest cap.
+        most: $ that every arm can cost at most, where there is a cap: a price of its longest
+            answer. Arms that are not sure to cost at most what is left are no longer in `arms`.
+        unaffordable: Arms that left `arms` since the first draw.
     """
 
     arms: tuple[Arm, ...]
@@ -122,7 +128,9 @@ class State:
     elapsed: float = 0.0
     failed: set[str] = field(default_factory=set)
     spent: float = 0.0
-    max_cost: float | None = None
+    left: float = math.inf
+    most: Mapping[Arm, float] = field(default_factory=dict)
+    unaffordable: tuple[Arm, ...] = ()
 
     def cost(self, arm: Arm) -> float:
         """Estimated $ of drawing an arm now, beside what was drawn of its model."""
@@ -132,12 +140,17 @@ class State:
         """Estimated $ of drawing an arm once its model was sent the prompt."""
         return self.costs_again.get(arm, self.costs[arm])
 
-    def pay(self, spent: float) -> None:
-        """So much has been paid in all: what can no longer be afforded is out."""
-        self.spent = spent
-        if self.max_cost is not None:
-            left = self.max_cost - spent
-            self.arms = tuple(arm for arm in self.arms if self.cost(arm) <= left)
+    def affords(self, *arms: Arm) -> bool:
+        """Whether what is left pays for all these arms, whatever they answer."""
+        return math.fsum(self.most.get(arm, 0.0) for arm in arms) <= self.left + _TINY
+
+    def pay(self, spent: float, left: float = math.inf) -> None:
+        """So much has been paid in all, and so much is left: what cannot be afforded is out."""
+        self.spent, self.left = spent, left
+        out = tuple(arm for arm in self.arms if not self.affords(arm))
+        if out:
+            self.unaffordable += out
+            self.arms = tuple(arm for arm in self.arms if arm not in out)
 
 
 @runtime_checkable

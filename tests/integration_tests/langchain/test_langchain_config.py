@@ -17,7 +17,8 @@ from langchain_bestroute import ChatBestRoute
 from tests.servers import Body, ChatServer, Reply
 
 ASK = "What is six times seven?"
-BIG = 10 * (6 + 256) / 1e6
+BIG = 10 * 300 / 1e6
+"""$ of an answer of 300 tokens of the dear model, without its prompt."""
 """About what the big model costs by estimate: $ 10 per 1M tokens, 256 of them expected."""
 
 
@@ -40,8 +41,8 @@ def test_configurable_fields(pool: Any, chat_server: ChatServer) -> None:
     chat_server.reply = split_or_dear
     llm: Any = ChatBestRoute(pool=pool).configurable_fields(**CONFIGURABLE)
     assert about(llm.invoke(ASK))["model"] == "openai/big"
-    cheap = llm.with_config(configurable={"max_cost": BIG / 2})
-    assert about(cheap.invoke(ASK))["model"] == "openai/small"
+    cheap = llm.with_config(configurable={"max_cost": BIG})
+    assert about(cheap.invoke(ASK, max_tokens=300))["model"] == "openai/small"
     assert about(llm.invoke(ASK, {"configurable": {"max_n": 2}}))["arm"] == "openai/small:2"
     with pytest.raises(RouterNotTrained):
         llm.with_config(configurable={"max_drop": 0.02}).invoke(ASK)
@@ -134,6 +135,8 @@ async def test_fewer_samples_where_it_streams(pool: Any, chat_server: ChatServer
 
 def test_what_a_cached_answer_depends_on(pool: Any, chat_server: ChatServer) -> None:
     cache = InMemoryCache()
+    for member in pool["models"]:
+        member["max_output_tokens"] = 500  # max_cost must know
 
     def calls(asking: Any = None, **fields: Any) -> int:
         before = len(chat_server.requests)

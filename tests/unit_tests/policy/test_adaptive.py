@@ -169,6 +169,32 @@ def test_an_answer_is_accepted_from_the_threshold_on(
     assert isinstance(move, Accept) == (sure >= threshold)
 
 
+def test_a_further_wave_may_pay_where_its_prompt_is_cached() -> None:
+    """At the full price one sample is accepted; read from the cache, a second is drawn."""
+    rising = replace(model_belief(0), moves=model_belief(0).moves * 0 + 0.6, bias=np.full(4, -0.4))
+    model = replace(rising, weight=rising.weight * 0)  # .4 now, .6 after any wave
+    policy = Adaptive(0.0, Belief({"small": model}, 1.0))
+    state = view({"small": 0.3, "middle": 1.0, "big": 1.0}, arms=SMALL)
+    state.samples["small"] = [Sample(model="small", message={"content": "4"})]
+    state.evidence["small"] = Evidence.of(["4"], [10.0])
+    assert isinstance(policy.next(state), Accept)
+    state.costs_again = {arm: cost / 10 for arm, cost in state.costs.items()}
+    (draw,) = policy.next(state)  # type: ignore[misc]
+    assert (draw.model, draw.n) == ("small", 1)
+
+
+def test_what_later_waves_cost_counts_for_the_first() -> None:
+    """One sample at its price is not worth it; with a cheap second behind it, it is."""
+    base = model_belief(0, (1, 2))
+    moves = base.moves * 0 + 0.1
+    moves[1, 2] = 0.9  # only the second sample tells
+    policy = Adaptive(0.0, Belief({"small": replace(base, moves=moves)}, 1.0))
+    state = view({"small": 0.5, "middle": 1.0, "big": 0.7}, arms=(Arm("small", 1), REFERENCE))
+    assert policy.next(state)[0].model == "big"  # type: ignore[index]
+    state.costs_again = {Arm("small", 1): 0.0}
+    assert policy.next(state)[0].model == "small"  # type: ignore[index]
+
+
 def test_what_has_no_price_is_not_drawn() -> None:
     state = view({"small": math.nan, "middle": math.nan, "big": 1.0})
     (draw,) = Adaptive(0.1, belief(0)).next(state)  # type: ignore[misc]
@@ -368,9 +394,9 @@ def test_the_reference_is_begun_ahead_where_that_saves(seed: int) -> None:
             assert [draw.ahead for draw in move[1:]] == [True] * ahead
 
 
-@pytest.mark.parametrize(("max_cost", "ahead"), [(None, 1), (0.006, 1), (0.005, 0)])
-def test_nothing_is_begun_ahead_beyond_the_budget(max_cost: float | None, ahead: int) -> None:
-    """The wave and the reference beside it cost 0.006 together."""
+@pytest.mark.parametrize(("left", "ahead"), [(math.inf, 1), (0.06, 1), (0.05, 0)])
+def test_nothing_is_begun_ahead_beyond_the_budget(left: float, ahead: int) -> None:
+    """The wave and the reference beside it can cost 0.06 together."""
     moves = {name: replace(b, moves=b.moves * 0 + 0.1) for name, b in belief(0).models.items()}
     for each in moves.values():
         each.moves[:, :, :, -1] = 1.0  # one in six: the wave is drawn, and mostly in vain
@@ -382,7 +408,8 @@ def test_nothing_is_begun_ahead_beyond_the_budget(max_cost: float | None, ahead:
     )
     state = view({"small": 0.001, "middle": 1.0, "big": 0.005})
     state.arms = (Arm("small", 1), REFERENCE)
-    state.max_cost = max_cost
+    state.most = {Arm("small", 1): 0.01, REFERENCE: 0.05}
+    state.left = left
     wave, *others = policy.next(state)
     assert isinstance(wave, Draw)
     assert (wave.model, len(others)) == ("small", ahead)
