@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bestroute import Arm, ModelPool
-from bestroute.cost import CostModel, TokenStats
+from bestroute.cost import CACHED_FROM, CostModel, TokenStats
 from bestroute.errors import MissingPriceError, UnknownModelError
 
 
@@ -77,6 +77,32 @@ def test_every_call_reads_what_is_cached_at_its_own_price(
     expected = calls * ((prompt - read) * 2 + read * price) + n * 7 * 5
     found = model.estimate(Arm("small", n), "x" * prompt, cached_tokens=cached)
     assert found == pytest.approx(expected / 1e6)
+
+
+@given(
+    n=st.integers(1, 9),
+    prompts=st.lists(st.integers(0, 2 * CACHED_FROM), min_size=1, max_size=4),
+    price=st.one_of(st.none(), st.floats(0, 2)),
+    limit=st.integers(1, 9),
+)
+def test_a_long_prompt_sent_again_is_read_from_the_cache(
+    n: int, prompts: list[int], price: float | None, limit: int
+) -> None:
+    """One at a time, many at once, and by rates: the same."""
+    prices = {"input": 2, "output": 5, "cached_input": price}
+    model = CostModel(
+        pool(price=prices, native_n=True, max_native_n=limit),
+        {"small": TokenStats(prompt_ratio=1, output_tokens=7)},
+    )
+    arm, calls = Arm("small", n), math.ceil(n / limit)
+    many = model.estimates([arm], prompts, np.full((len(prompts), 1), math.nan), again=True)
+    for prompt, found in zip(prompts, many[:, 0], strict=True):
+        reading = price if price is not None and prompt >= CACHED_FROM else 2
+        expected = (calls * prompt * reading + n * 7 * 5) / 1e6
+        assert found == pytest.approx(expected)
+        assert model.estimate(arm, "x" * prompt, again=True) == pytest.approx(expected)
+        rates = model.rates(arm, cached=prompt >= CACHED_FROM)
+        assert rates[0] * prompt + rates[1] * 7 == pytest.approx(expected)
 
 
 def test_without_a_cached_price_a_cache_saves_nothing() -> None:

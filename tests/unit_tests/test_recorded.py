@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bestroute import BestRoute, ModelPool, PooledModel
-from bestroute._routed import drawn_so_far, recorded_before
+from bestroute._routed import asked_before, drawn_so_far, recorded_before
+from bestroute.cost import CACHED_FROM
 from bestroute.errors import SampleLimitError, UnrecordedError
 from bestroute.query import Request
 from bestroute.recorded import PROVIDER, Recording, recording_key
@@ -152,6 +153,34 @@ async def test_the_same_request_in_other_words_is_found(recording: Recording) ->
     params = {"temperature": 1.0, "max_tokens": 9, "seed": 5, "user": "me"}
     drawn = await Sampler().draw(Request.build(chat, params), member(), 1)
     assert len(drawn.samples) == 1
+
+
+@pytest.mark.parametrize(("length", "cached"), [(CACHED_FROM, CACHED_FROM), (CACHED_FROM - 1, 0)])
+async def test_a_later_wave_reads_a_long_prompt_from_the_cache(length: int, cached: int) -> None:
+    recording = Recording([{**row, "prompt_tokens": length} for row in rows(6)])
+    recording.install()
+    price = {"input": 1, "output": 0, "cached_input": 0.25}
+    try:
+        for before, read in ((False, 0), (True, cached)):
+            token = asked_before.set(before)
+            drawn = await Sampler().draw(Request.build(CHAT), member(price=price), 2)
+            asked_before.reset(token)
+            (call,) = drawn.calls
+            assert call.usage.cached_tokens == read
+            assert call.cost == pytest.approx((length - 0.75 * read) / 1e6)
+    finally:
+        recording.uninstall()
+
+
+async def test_log_probabilities_come_where_they_were_recorded() -> None:
+    recording = Recording([{**row, "logprob": -0.25} for row in rows(2)] + rows(1, "big"))
+    recording.install()
+    try:
+        for name, logprob in (("small", -0.25), ("big", None)):
+            drawn = await Sampler().draw(Request.build(CHAT), member(name), 1)
+            assert drawn.samples[0].logprob == logprob
+    finally:
+        recording.uninstall()
 
 
 async def test_streams_say_the_same_words(recording: Recording) -> None:

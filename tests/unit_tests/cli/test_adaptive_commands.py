@@ -20,7 +20,7 @@ from bestroute.cli.app import app
 from bestroute.errors import ConfigError, NotCertifiedError
 from bestroute.learning.fit import fit
 from bestroute.learning.samples import read_samples
-from bestroute.policy import Adaptive, OneShot
+from bestroute.policy import Adaptive, EarlyStop, OneShot
 from bestroute.recorded import Recording
 
 DATA = Path(bestroute.__file__).parent / "data"
@@ -144,6 +144,23 @@ def test_train_then_calibrate_finds_what_fit_found(work: Path, tmp_path: Path) -
     done("calibrate", str(folder), str(samples))
     found = (BestRoute.from_pretrained(each).calibration for each in (folder, work / "router"))
     assert next(found) == next(found)
+
+
+def test_early_stopping_is_fitted_calibrated_and_saved(work: Path, tmp_path: Path) -> None:
+    folder, samples = tmp_path / "router", str(work / "samples.parquet")
+    pool = str(work / "pool.yaml")
+    done("fit", pool, samples, "-o", str(folder), "--policy", "early-stop")
+    engine = BestRoute.from_pretrained(folder)
+    assert isinstance(engine.policy, EarlyStop) and engine.policy.calibrated
+    assert engine.calibration is not None and engine.calibration.policy == "early-stop"
+    assert engine.route("What is 17 * 3?", threshold=0.3).policy == "early-stop"
+    result = done("evaluate", samples, "--router", str(folder), "--json", str(folder / "e.json"))
+    methods = json.loads((folder / "e.json").read_text())["comparison"]["methods"]
+    assert "early-stop" in {method["name"] for method in methods}
+    assert "waves" in result.output
+    done("train", samples, "--pool", pool, "-o", str(folder), "--policy", "early-stop")
+    fresh = BestRoute.from_pretrained(folder)
+    assert isinstance(fresh.policy, EarlyStop) and not fresh.policy.calibrated
 
 
 def test_both_integrations_load_it(work: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import pytest
 from bestroute import ModelPool
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import ArtifactError
-from bestroute.policy.belief import ModelBelief
+from bestroute.policy.belief import FEATURES, ModelBelief
+from bestroute.policy.evidence import Evidence
 from bestroute.policy.saved_belief import belief_state, load_belief, repriced
 from tests.small_belief import small_belief
 
@@ -34,6 +35,26 @@ def test_it_comes_back_number_by_number() -> None:
         assert two.levels == one.levels and {type(level) for level in two.levels} == {int}
         for field in fields(ModelBelief):
             assert np.array_equal(getattr(one, field.name), getattr(two, field.name))
+
+
+@pytest.mark.parametrize("width", [8, 9, len(FEATURES)])
+def test_what_was_learnt_before_a_feature_was_there_reads_as_it_did(width: int) -> None:
+    belief = small_belief(MODELS)
+    facts, tensors = belief_state(belief)
+    facts = {**facts, "features": facts["features"][:width]}
+    cut = {
+        name: tensor[:, :width] if name.endswith(("centre", "scale", "weight")) else tensor
+        for name, tensor in tensors.items()
+    }
+    after = load_belief(facts, cut)
+    seen = Evidence.of(["4", "4"], [9, 11], [0.2, 0.7], logprobs=[-3.0, -2.0], similarity=0.9)
+    for name in MODELS:
+        was = belief.models[name]
+        was = replace(was, weight=np.where(np.arange(len(FEATURES)) < width, was.weight, 0))
+        assert after.models[name].after(0.3, seen) == pytest.approx(was.after(0.3, seen))
+    other = 8 if width > 8 else 9
+    with pytest.raises(ArtifactError, match="is of the shape"):
+        load_belief({**facts, "features": list(FEATURES[:other])}, cut)
 
 
 def prices(big: dict[str, float] | None) -> CostModel:
@@ -116,6 +137,9 @@ def test_tensors_that_do_not_fit_are_named(change: Callable[[Tensors], None], na
         ({"reference_cost": math.nan}, "reference_cost is nan"),
         ({"reference_cost": "1"}, "reference_cost is '1'"),
         ({"features": ["prior"]}, "train it again"),
+        ({"features": [*FEATURES, "mood"]}, "train it again"),
+        ({"features": list(FEATURES[::-1])}, "train it again"),
+        ({"features": None}, "train it again"),
     ],
 )
 def test_facts_that_do_not_fit_are_named(change: dict[str, Any], named: str) -> None:

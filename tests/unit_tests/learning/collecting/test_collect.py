@@ -108,6 +108,18 @@ async def test_every_model_answers_every_prompt_n_times(
     assert seen[-1] == ("collecting", 18, 18)
 
 
+@pytest.mark.parametrize(("asked", "logprob"), [(True, pytest.approx(-0.7)), (False, None)])
+async def test_log_probabilities_are_kept_where_they_came(
+    chat_server: ChatServer, tmp_path: Path, asked: bool, logprob: Any
+) -> None:
+    out = tmp_path / "samples.parquet"
+    chat_server.reply = "so it is"
+    params = {**chat_server.params, **({"logprobs": True} if asked else {})}
+    await acollect(prompts(1), pool(chat_server, small={"params": params}), out, samples=2)
+    found = {row["model"]: row["logprob"] for row in rows(out)}
+    assert found == {"small": logprob, "big": None}
+
+
 async def test_more_prompts_and_a_larger_n_go_on(chat_server: ChatServer, tmp_path: Path) -> None:
     chat_server.reply = unique()
     out = tmp_path / "samples.parquet"

@@ -14,7 +14,7 @@ from bestroute.learning.evaluation.assess import assess
 from bestroute.learning.evaluation.methods import with_reward_cost
 from bestroute.learning.evaluation.report import assessment_markdown
 from bestroute.learning.fit import train
-from bestroute.policy import Adaptive, Utility
+from bestroute.policy import Adaptive, EarlyStop, Utility
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import Arm
 from bestroute.rewards.answers import extract_answer
@@ -158,6 +158,20 @@ def test_the_adaptive_policy_has_a_curve_of_its_own(table, trained) -> None:
     bound = found.comparison.method("clairvoyant")
     for own, best in zip(method.drops, bound.drops, strict=True):
         assert own.value >= best.value - 1e-9
+
+
+def test_early_stopping_is_one_shot_for_fewer_tokens(table, trained) -> None:
+    early = engine_with(trained, policy=EarlyStop(0.6))
+    found = assess(early, table, baselines=(), resamples=50)
+    once = assess(engine_with(trained, threshold=0.6), table, baselines=(), resamples=50)
+    quality = found.evaluation.row("router").quality
+    assert quality == pytest.approx(once.evaluation.row("router").quality, abs=0.02)
+    assert found.evaluation.effort is not None
+    method = found.comparison.method("early-stop")
+    assert min(method.waves) >= 1
+    assert method.area.value == pytest.approx(
+        found.comparison.method("router").area.value, abs=0.05
+    )
 
 
 def test_what_the_reward_model_reads_is_charged_to_best_of_n(table, trained) -> None:
