@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bestroute import __version__
 from bestroute.cli.calibrate import calibrate
+from bestroute.cli.chat import chat
 from bestroute.cli.collect import collect
 from bestroute.cli.demo import demo
 from bestroute.cli.evaluate import evaluate
@@ -29,7 +30,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (demo, fit, collect, score, train_reward, train, calibrate, evaluate, report, route):
+LEARNING = (demo, fit, collect, score, train_reward, train, calibrate, evaluate)
+LOOKING = (report, route, chat)
+for command in (*LEARNING, *LOOKING):
     app.command()(command)
 app.command("import")(import_samples)
 app.command()(serve)

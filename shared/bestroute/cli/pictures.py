@@ -58,14 +58,18 @@ def trace_tree(policy: str, trace: Sequence[Step]) -> Tree:
     tree, wave = Tree(Text(policy), guide_style="dim"), 0
     for step, then in zip(trace, (*trace[1:], None), strict=True):
         if step.move == "accept":
-            tree.add(Text("accepted ", "green").append(step.reason, "dim"))
+            tree.add(Text.assemble(("accepted: ", "bold green"), (step.reason, "dim")))
             continue
         wave += not step.ahead
-        head = Text("ahead: " if step.ahead else f"wave {wave}: ", "bold")
-        head.append(f"{_count(step)} of {step.model}", "none")
-        head.append(f"  {dollars(step.cost)}  {step.ended - step.began:.1f} s", "dim")
-        branch = tree.add(head)
+        branch = tree.add(
+            Text.assemble(
+                ("ahead: " if step.ahead else f"wave {wave}: ", "bold"),
+                f"{_count(step)} of {step.model}",
+                (f"  {dollars(step.cost)}  {step.ended - step.began:.1f} s", "dim"),
+            )
+        )
         sure = None if then is None else then.match_probabilities.get(step.model or "")
+        branch.add(Text(step.reason, "dim"))
         seen = [step.saw] if step.saw else []
         if sure is not None:
             seen.append(f"{sure:.0%} sure to match the reference")

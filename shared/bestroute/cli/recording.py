@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.collecting.workload import default_samples
@@ -35,7 +37,7 @@ def install_recording(pool: ModelPool, path: Path | None) -> dict[str, int]:
         if path is not None:
             raise ConfigError(f"--recorded {path}: no model of the pool is {_PREFIX}...")
         return {}
-    source = path or Path(str(resources.files("bestroute") / "data" / "demo_samples.parquet"))
+    source = path or _shipped()
     table = read_samples(source)
     missing = [name for name in ("messages", "sampling") if name not in table.column_names]
     if missing:
@@ -49,6 +51,25 @@ def install_recording(pool: ModelPool, path: Path | None) -> dict[str, int]:
         member.name: min(default_samples(member), _limit(member.model, limits, source))
         for member in members
     }
+
+
+def recorded_questions(path: Path | None, *, split: str = "test") -> dict[str, dict[str, Any]]:
+    """Questions that can be asked word for word, and the parameters they were asked with.
+
+    Args:
+        path: The samples table; by default the shipped one.
+        split: Whose; those of one user message alone.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for row in read_samples(path or _shipped()).to_pylist():
+        messages = json.loads(row["messages"])
+        if row["split"] == split and [each["role"] for each in messages] == ["user"]:
+            found[messages[0]["content"]] = json.loads(row["sampling"])
+    return found
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("bestroute") / "data" / "demo_samples.parquet"))
 
 
 def _limit(model: str, limits: dict[str, int], source: Path) -> int:
