@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,20 +29,17 @@ PromisedDrop = Annotated[
 TargetCost = Annotated[float | None, typer.Option(help="$ for 1,000 queries.")]
 
 
-def engine_of(
-    router: Path | None,
-    pool: ModelPool | None,
-    *,
-    threshold: float | None,
-    max_drop: float | None,
-    target_cost: float | None,
-) -> BestRoute:
+def engine_of(router: Path | None, pool: ModelPool | None, **knobs: Any) -> BestRoute:
     """The engine of a saved router, of a pool, or of a router in front of that pool.
+
+    Args:
+        router: Directory of the saved router.
+        pool: The pool.
+        **knobs: threshold, max_drop, target_cost: one of them, or none.
 
     Raises:
         ConfigError: There is neither.
     """
-    knobs = {"threshold": threshold, "max_drop": max_drop, "target_cost": target_cost}
     if router is not None:
         return BestRoute.from_pretrained(router, pool=pool, **knobs)
     if pool is None:

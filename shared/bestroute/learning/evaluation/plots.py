@@ -134,7 +134,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     roles = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    with rc_context({**dict.fromkeys(roles, PAPER["ink"]), "font.size": 11}):
+    style: Any = {**dict.fromkeys(roles, PAPER["ink"]), "font.size": 11}
+    with rc_context(style):
         figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
         return figure, figure.subplots()
 
