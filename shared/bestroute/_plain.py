@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 DEEPEST = 100
 """Levels of lists and mappings in each other; no request, pool or JSON schema has so many."""
+
+
+def parsed(text: str) -> Any:
+    """What JSON text holds.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def flaw(value: Any) -> str | None:

@@ -109,6 +109,8 @@ class Request(BaseModel):
                 caller's to set (n, model, messages, stream, caching).
         """
         chat = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        if not isinstance(params, Mapping | None):
+            raise RequestError(f"params must be a mapping, not {type(params).__name__}")
         given = {key: value for key, value in (params or {}).items() if value is not None}
         try:
             copies = tuple(dict(message) for message in chat)

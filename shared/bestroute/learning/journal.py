@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,12 +128,14 @@ class Journal:
 
     def counts(self) -> dict[str, int]:
         """Results kept, by unit."""
-        return dict(self._db.execute("SELECT unit, COUNT(*) FROM kept GROUP BY unit"))
+        with self._reading():
+            return dict(self._db.execute("SELECT unit, COUNT(*) FROM kept GROUP BY unit"))
 
     def results(self, unit: str) -> Iterator[str]:
         """What was kept of a unit, in the order of its numbers."""
         query = "SELECT result FROM kept WHERE unit = ? ORDER BY number"
-        return (result for (result,) in self._db.execute(query, (unit,)))
+        with self._reading():
+            yield from (result for (result,) in self._db.execute(query, (unit,)))
 
     @property
     def spent(self) -> float:
@@ -157,8 +160,16 @@ class Journal:
         return lost
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...]:
-        row: tuple[Any, ...] = self._db.execute(query, values).fetchone()
+        with self._reading():
+            row: tuple[Any, ...] = self._db.execute(query, values).fetchone()
         return row
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path}: is damaged ({error})") from error
 
     def _compare(self, about: Mapping[str, str]) -> None:
         known = dict(self._db.execute("SELECT key, value FROM about"))

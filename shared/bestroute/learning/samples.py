@@ -42,6 +42,9 @@ a row; `reference_answer` is a text, or a JSON list of accepted ones. A score th
 null, never NaN."""
 
 REQUIRED = ("query_id", "query", "model", "sample", "response")
+_MOST_ROWS, _MOST_BYTES = 50_000_000, 8 * 2**30
+_BATCH = 1024
+"""Rows read at once: a small file may unpack to much."""
 SPLITS = ("train", "calibration", "test")
 
 
@@ -108,13 +111,45 @@ def read_samples(path: str | Path, *, scored: bool = False) -> pa.Table:
     arrow = _arrow()
     parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
     try:
-        table = parquet.read_table(str(path))
+        with parquet.ParquetFile(str(path)) as file:
+            table = _unpacked(file, str(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: truncated, or not a Parquet file ({error})") from error
     _check(table, str(path), scored)
     return table
+
+
+def _unpacked(file: Any, where: str) -> pa.Table:
+    """The whole table in the types of `COLUMNS`, as long as it is of a size that anyone records."""
+    if file.metadata.num_rows > _MOST_ROWS:
+        raise DataError(f"{where}: tells of {file.metadata.num_rows:,} rows; divide the table")
+    batches, size = [], 0
+    for batch in file.iter_batches(_BATCH):
+        batch.validate(full=True)
+        batches.append(_typed(batch, where))
+        size += batches[-1].nbytes
+        if size > _MOST_BYTES:
+            raise DataError(f"{where}: unpacks to more than {size / 1e9:.1f} GB; divide the table")
+    arrow = _arrow()
+    schema = batches[0].schema if batches else file.schema_arrow
+    return arrow.Table.from_batches(batches, schema=schema).combine_chunks()
+
+
+def _typed(batch: Any, where: str) -> Any:
+    """A batch whose known columns have their types."""
+    arrow = _arrow()
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            known = name in COLUMNS
+            columns[name] = column.cast(arrow.type_for_alias(COLUMNS[name])) if known else column
+        except arrow.ArrowException as error:
+            raise DataError(
+                f"{where}: column {name!r} is {column.type}, not {COLUMNS[name]} ({error})"
+            ) from error
+    return arrow.RecordBatch.from_pydict(columns)
 
 
 def is_scored_samples(source: str | Path) -> bool:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bestroute._extras import require
+from bestroute._plain import parsed
 from bestroute.errors import DataError
 from bestroute.learning.samples import read_samples
 from bestroute.learning.scoring.references import accepted_answers
 
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+_BATCH = 1024
+"""Rows read at once: a small file may unpack to much."""
 _OF_THE_QUESTION = ("max_tokens", "max_completion_tokens", "stop", "response_format", "tools")
 _TABLE_COLUMNS = (
     *("query_id", "query", "messages", "task", "split"),
@@ -62,9 +65,11 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        fields = parsed(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: is not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError as error:
+        raise DataError(f"{where}: is JSON that cannot be read: {error}") from error
     if not isinstance(fields, dict):
         raise DataError(f"{where}: a line must be one JSON object, such as {{'query': ...}}")
     return fields
@@ -78,10 +83,10 @@ def _parquet(path: Path) -> Iterator[Record]:
         if {"model", "response"} <= {*file.schema_arrow.names}:
             yield from _samples_table(path)
             return
-        rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+        rows = (row for batch in file.iter_batches(_BATCH) for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
             yield Record(f"{path}, row {number}", row)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: no such file, or not Parquet ({error})") from error
 
 
@@ -92,12 +97,13 @@ def _samples_table(path: Path) -> Iterator[Record]:
     for row in table.select([c for c in _TABLE_COLUMNS if c in table.column_names]).to_pylist():
         asked.setdefault(row["query_id"], row)
     for query_id, row in asked.items():
-        sampling = json.loads(row.pop("sampling", None) or "{}")
+        where = f"{path}, query {query_id!r}"
+        sampling = _object(row.pop("sampling", None) or "{}", where)
         params = {name: sampling[name] for name in _OF_THE_QUESTION if name in sampling}
         answer = row.pop("reference_answer", None)
         fields = {**row, "id": query_id, "params": params}
         fields["answer"] = None if answer is None else accepted_answers(answer)
-        yield Record(f"{path}, query {query_id!r}", fields)
+        yield Record(where, fields)
 
 
 def _dataset(source: str) -> Iterator[Record]:

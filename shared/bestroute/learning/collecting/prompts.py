@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bestroute._plain import parsed
 from bestroute.errors import DataError
 from bestroute.learning.collecting.prompt_files import Record, read_records
 from bestroute.learning.samples import SPLITS, canonical, split_of
@@ -58,7 +58,7 @@ class Prompt(BaseModel):
         given = {key: value for key, value in data.items() if value is not None}
         for name in ("messages", "params", "check"):  # as Parquet and the samples table have them
             if isinstance(given.get(name), str):
-                given[name] = json.loads(given[name])
+                given[name] = parsed(given[name])
         asked = given.get("messages", given.get("query"))
         if asked is None:
             raise ValueError("it has neither query nor messages")
