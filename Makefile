@@ -1,7 +1,7 @@
 # Everything runs in the Python environment that is active.
 PYTHON ?= python3
 
-.PHONY: install lint types unit test live format demo
+.PHONY: install lint types unit test serve live format demo
 
 install:
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -17,6 +17,12 @@ unit:
 	$(PYTHON) -m pytest -q
 
 test: install lint types unit
+
+# The server, in a virtual environment of its own: LiteLLM's proxy pins what others need newer.
+serve:
+	$(PYTHON) -m venv .venv-serve
+	.venv-serve/bin/pip install --quiet --editable ".[serve]" llm pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_serve.py
 
 # Against a real local LLM: see CONTRIBUTING.md.
 live:

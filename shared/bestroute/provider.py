@@ -18,7 +18,14 @@ from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 from litellm.types.utils import Choices, Message, ModelResponse, ModelResponseStream
 
 from bestroute.engine import BestRoute
-from bestroute.errors import ArtifactError, BestRouteError, ConfigError, RequestError, SamplingError
+from bestroute.errors import (
+    ArtifactError,
+    BestRouteError,
+    ConfigError,
+    RequestError,
+    RouterNotTrained,
+    SamplingError,
+)
 from bestroute.options import Options
 from bestroute.response import RoutedResponse
 from bestroute.sampling import Delta
@@ -195,7 +202,7 @@ def _plain(value: object) -> str:
 
 def _told(error: BestRouteError) -> CustomLLMError:
     """In LiteLLM's words: a status says whose mistake it is."""
-    mistakes = {RequestError: 400, ConfigError: 400, ArtifactError: 404}
+    mistakes = {RequestError: 400, ConfigError: 400, RouterNotTrained: 400, ArtifactError: 404}
     status = next((code for kind, code in mistakes.items() if isinstance(error, kind)), 500)
     if isinstance(error, SamplingError):
         causes = (getattr(each, "status_code", None) for each in reversed(error.causes))

@@ -108,7 +108,7 @@ FLOORS = (
         ),
     ),
     ("learning",),
-    ("cli", "provider"),
+    ("cli", "provider", "serving"),
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 

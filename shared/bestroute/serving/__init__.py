@@ -1,0 +1,1 @@
+"""`bestroute serve`: routers in LiteLLM's proxy."""
