@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bestroute import artifact
 from bestroute._litellm import load_litellm
@@ -35,6 +35,9 @@ from bestroute.routers.base import Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 from bestroute.target import KNOBS, OnUncertified, Target, thresholded
+
+if TYPE_CHECKING:
+    from bestroute.ledger import Ledger
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class BestRoute:
         cost_model: Estimates costs; by default from prices and rough token counts.
         sampler: Talks to the providers.
         window_budget: $ over a window of time that no call may exceed; may be shared.
+        ledger: Where each call's decision, tokens and cost are kept, or its file.
         label_sampling: Sampling parameters that the router's labels were made with, by model;
             a call that differs is warned of once.
         calibration: Thresholds by promised drop and by cost.
@@ -99,6 +103,7 @@ class BestRoute:
         cost_model: CostModel | None = None,
         sampler: Sampler | None = None,
         window_budget: Budget | None = None,
+        ledger: Ledger | str | Path | None = None,
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
         calibration: CalibrationTable | None = None,
     ) -> None:
@@ -108,6 +113,7 @@ class BestRoute:
         self.cost_model = cost_model or CostModel(self.pool)
         self.sampler = sampler or Sampler()
         self.window_budget = window_budget
+        self.ledger = None if ledger is None else _opened(ledger)
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
         self._labels = LabelSampling(self.label_sampling)
@@ -262,7 +268,10 @@ class BestRoute:
             selector=self._selector,
             purse=purse,
         )
-        async with aclosing(loop.run(streaming=streaming)) as events:
+        run = loop.run(streaming=streaming)
+        if self.ledger is not None:
+            run = self.ledger.keep(run, asked.request, decision, purse)
+        async with aclosing(run) as events:
             async for event in events:
                 yield event
 
@@ -331,3 +340,9 @@ class BestRoute:
             limits=limits,
             purse=purse,
         )
+
+
+def _opened(ledger: Ledger | str | Path) -> Ledger:
+    from bestroute.ledger import Ledger  # late: it brings SQLite
+
+    return Ledger.of(ledger)
