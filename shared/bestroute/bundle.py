@@ -12,7 +12,7 @@ from bestroute.errors import ArtifactError
 
 _NAMES = ("name", "name_or_path")
 HERE = "./"
-BUNDLED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+BUNDLED = ("*.safetensors", "*.onnx", "*.json", "*.txt", "*.model", "*.jinja")
 """Files of a model that are copied: no pickles, no code."""
 
 

@@ -14,8 +14,11 @@ from bestroute.cli.chat import chat
 from bestroute.cli.collect import collect
 from bestroute.cli.demo import demo
 from bestroute.cli.evaluate import evaluate
+from bestroute.cli.export import export
 from bestroute.cli.fit import fit
 from bestroute.cli.importer import import_samples
+from bestroute.cli.init import init
+from bestroute.cli.ledger import ledger
 from bestroute.cli.report import report
 from bestroute.cli.route import route
 from bestroute.cli.score import score
@@ -30,11 +33,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-LEARNING = (demo, fit, collect, score, train_reward, train, calibrate, evaluate)
-LOOKING = (report, route, chat)
+LEARNING = (demo, fit, collect, score, train_reward, train, calibrate, evaluate, export)
+LOOKING = (report, route, chat, ledger)
 for command in (*LEARNING, *LOOKING):
     app.command()(command)
 app.command("import")(import_samples)
+app.command()(init)
 app.command()(serve)
 
 

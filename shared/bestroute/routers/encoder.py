@@ -15,6 +15,7 @@ from bestroute.errors import ArtifactError, ConfigError
 Vectors = NDArray[np.float32]
 
 _KINDS = {
+    "onnx": ("bestroute.routers.onnx", "OnnxEncoder"),
     "static": ("bestroute.routers.static", "StaticEncoder"),
     "transformer": ("bestroute.routers.transformer", "TransformerEncoder"),
 }
@@ -105,6 +106,22 @@ def read(texts: Sequence[str], size: int, cap: int) -> tuple[list[str], NDArray[
     parts = [windows(text, size, cap) for text in texts]
     flat = [part.encode("utf-8", "replace").decode() for some in parts for part in some]
     return flat, np.repeat(np.arange(len(texts)), [len(some) for some in parts])
+
+
+def spread(owners: NDArray[np.intp], texts: int, cap: int) -> NDArray[np.intp]:
+    """Which parts are kept: of each text at most `cap`, evenly spaced, first and last always.
+
+    Args:
+        owners: Which text each part belongs to.
+        texts: How many texts there are.
+        cap: Most parts of one text.
+    """
+    kept = []
+    for text in range(texts):
+        parts = np.flatnonzero(owners == text)
+        some = np.linspace(0, len(parts) - 1, cap).round().astype(np.intp)
+        kept.append(parts if len(parts) <= cap else parts[some])
+    return np.concatenate(kept)
 
 
 def unit(vectors: Vectors) -> Vectors:

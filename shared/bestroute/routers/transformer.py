@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from bestroute._extras import require
 from bestroute.errors import ArtifactError, ConfigError
-from bestroute.routers.encoder import Vectors, read, unit
+from bestroute.routers.encoder import Vectors, read, spread, unit
 
-_CAP = 16
+MOST_RUNS = 16
+"""Of one text."""
+
 _BATCH = 16
 
 
@@ -79,7 +81,7 @@ class TransformerEncoder:
 
     def runs(self, texts: Sequence[str]) -> tuple[list[dict[str, Any]], NDArray[np.intp]]:
         """What the model is fed: tokenised runs, and which text each belongs to [runs]."""
-        parts, part_owners = read(texts, 2 * self.max_tokens, _CAP)
+        parts, part_owners = read(texts, 2 * self.max_tokens, MOST_RUNS)
         with self._lock:
             tokens = self._tokenizer(
                 parts,
@@ -88,7 +90,7 @@ class TransformerEncoder:
                 return_overflowing_tokens=True,
             )
         owners = part_owners[tokens.pop("overflow_to_sample_mapping")]
-        kept = np.concatenate([_spread(np.flatnonzero(owners == i)) for i in range(len(texts))])
+        kept = spread(owners, len(texts), MOST_RUNS)
         return [{key: tokens[key][i] for key in tokens} for i in kept], owners[kept]
 
     def pad(self, runs: Sequence[Mapping[str, Any]]) -> Any:
@@ -105,6 +107,11 @@ class TransformerEncoder:
         module.save_pretrained(folder)
         with self._lock:
             self._tokenizer.save_pretrained(folder)
+
+    def save_tokenizer(self, path: str | Path) -> None:
+        """Save the tokenizer in one file, as `tokenizers` reads it."""
+        with self._lock:
+            self._tokenizer.backend_tokenizer.save(str(path))
 
     def _sums(self, runs: list[dict[str, Any]]) -> Vectors:
         """Sum of the hidden states of each run [runs, dimension]."""
@@ -172,13 +179,6 @@ def _load(name: str, revision: str | None, trust_remote_code: bool) -> tuple[Any
 def _positions(model: Any) -> int:
     """The longest input that the model has positions for; 0 if it does not say."""
     return int(getattr(model.config, "max_position_embeddings", 0) or 0)
-
-
-def _spread(items: NDArray[np.intp]) -> NDArray[np.intp]:
-    """At most `_CAP` items, evenly spaced, the first and the last always."""
-    if len(items) <= _CAP:
-        return items
-    return items[np.linspace(0, len(items) - 1, _CAP).round().astype(np.intp)]
 
 
 def _digest(model: Any) -> str:
