@@ -23,7 +23,7 @@ def route(
     target_cost: TargetCost = None,
     max_n: Annotated[int | None, typer.Option(help="Largest number of samples.")] = None,
     max_cost: Annotated[
-        float | None, typer.Option(help="$ that this request may cost, by estimate.")
+        float | None, typer.Option(help="$ that this request may cost at most.")
     ] = None,
     json_path: JsonPath = None,
 ) -> None:
