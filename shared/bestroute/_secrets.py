@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import Secret, SecretStr
@@ -20,6 +21,11 @@ _ADDRESSES = ("api_base", "base_url")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?(?:([^/?#]*)@)?([^?#]*)[?#]?(.*)", re.I | re.S)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.I)
 _SHORTEST = 6  # characters of a secret that is looked for in texts
+_KEY = re.compile(  # as the larger providers make them; a client's own is not known otherwise
+    r"\b(?:sk|pk|rk|gsk|xai|hf|r8|pplx|csk|nvapi)[-_][\w-]{16,}|\bAIza[\w-]{30,}|(?<=Bearer )\S{8,}"
+)
+_OF_ENVIRONMENT = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.I)
+_DEEPEST = 8
 _WRAPPED = (Secret, SecretStr)
 
 
@@ -77,10 +83,53 @@ def hidden(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def masked(text: str, params: Mapping[str, Any]) -> str:
     """The text without the secrets: errors of providers quote keys and URLs."""
-    found = {each for _, value in hidden(params) for each in _telling(value)}
-    for secret in sorted(found, key=len, reverse=True):
+    return _masked(text, _quotable(params))
+
+
+def silence(error: BaseException, params: Mapping[str, Any]) -> None:
+    """Mask, in place, what an exception and those behind it quote of a call's secrets.
+
+    Args:
+        error: What a provider's package raised; its class stays what it is.
+        params: The parameters of the call; keys in the environment are masked as well.
+    """
+    secrets = _quotable({name: hide(name, value) for name, value in params.items()})
+    seen: set[int] = set()
+    behind: list[BaseException | None] = [error]
+    while behind:
+        each = behind.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.args = _silenced(each.args, secrets)
+        vars(each).update(_silenced(vars(each), secrets))
+        behind += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            behind += each.exceptions
+
+
+def _silenced(value: Any, secrets: Collection[str], depth: int = 0) -> Any:
+    """Texts masked, in lists and mappings too; an object of another kind is left as it is."""
+    if type(value) is str:
+        return _masked(value, secrets)
+    if depth < _DEEPEST and type(value) in (list, tuple):
+        return type(value)(_silenced(each, secrets, depth + 1) for each in value)
+    if depth < _DEEPEST and type(value) is dict:
+        return {key: _silenced(each, secrets, depth + 1) for key, each in value.items()}
+    return value
+
+
+def _masked(text: str, secrets: Collection[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return text
+    return _KEY.sub("***", text)
+
+
+def _quotable(params: Mapping[str, Any]) -> set[str]:
+    """What must not be quoted: the secrets in wrapped parameters, and in the environment."""
+    found = [value for _, value in hidden(params)]
+    found += [value for name, value in os.environ.items() if _OF_ENVIRONMENT.search(name)]
+    return {each for value in found for each in _telling(value)}
 
 
 def _telling(value: Any) -> Iterator[str]:

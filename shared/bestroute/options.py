@@ -171,7 +171,7 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
     for name, (kind, words) in _KINDS.items():
         value = given.get(name)
         fits = value is None or (isinstance(value, kind) and not isinstance(value, bool))
-        if fits and isinstance(value, Real):
+        if fits and isinstance(value, int | float):
             fits = not _LARGEST < abs(value) < math.inf
         if not fits or (name == "models" and isinstance(value, str)):
             raise ConfigError(f"{name} is {value!r:.200}; expected {words}")

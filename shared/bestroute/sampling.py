@@ -14,6 +14,7 @@ from typing import Any
 
 from bestroute import catalog
 from bestroute._litellm import load_litellm
+from bestroute._secrets import silence
 from bestroute._tasks import together
 from bestroute.billing import Billing, TokenCounter, is_unbilled, list_cost
 from bestroute.calls import asker, call_params, copied, failed, seeded, split_up
@@ -156,6 +157,7 @@ class Sampler:
                         if delta := _delta(chunk):
                             yield delta
                 except Exception as error:
+                    silence(error, params)
                     raise_own(error, handled)
                     call = self._broken_off(request, member, chunks, began, error)
                     drawn.calls.append(call)
@@ -299,6 +301,7 @@ class Sampler:
             messages = copied(request.messages_for(member.name))
             response = await ask(**given, messages=messages)
         except Exception as error:
+            silence(error, params)
             call = failed(member, n, began, error)
             bill.close(call, unbilled=is_unbilled(error, handled))
             raise_own(error, handled)
