@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from bestroute._config import explain, read_yaml
 from bestroute._plain import flaw
@@ -132,7 +133,7 @@ class PooledModel(BaseModel):
     response_format: bool | None = None
     rpm: int | None = Field(default=None, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
-    client: ModelClient | None = Field(default=None, exclude=True, repr=False)
+    client: SkipJsonSchema[ModelClient | None] = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod
