@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -218,6 +219,49 @@ async def test_cancelled_between_waves(engine: BestRoute, chat_server: ChatServe
         await asyncio.wait_for(task, 2)
     await asyncio.sleep(0.2)
     assert len(chat_server.requests) == 2
+
+
+@pytest.mark.parametrize("door", ["engine", "langchain", "llamaindex"])
+async def test_cancelled_amid_a_wave_nothing_goes_on(
+    door: str, pool: Any, chat_server: ChatServer
+) -> None:
+    """Two parallel calls under way and the reference begun ahead: all end, and it serves again."""
+    pool["models"][0]["native_n"] = False
+    models = ModelPool.from_dict(pool)
+    policy = Adaptive(
+        0.9,
+        agreement_counts("openai/small"),
+        dollars_per_second=0.003,
+        seconds={"openai/small": 1.0, "openai/big": 2.0},
+    )
+    engine = BestRoute(models, router=Undecided(models.arms), policy=policy)
+    ask: Any = {
+        "engine": engine.acomplete,
+        "langchain": ChatBestRoute(engine=engine).ainvoke,
+        "llamaindex": BestRouteLLM(engine=engine).acomplete,
+    }[door]
+    chat_server.reply = "42"
+    await ask(ASK)
+    await asyncio.sleep(0.3)  # what that one began ahead in vain may still arrive
+    chat_server.requests.clear()
+    before = asyncio.all_tasks()
+    chat_server.reply = Reply("slow", delay=2)
+    task = asyncio.create_task(ask(ASK))
+    while len(chat_server.requests) < 3 and not task.done():
+        await asyncio.sleep(0.01)
+    assert sorted(asked(chat_server)) == [("big", 1), ("small", 1), ("small", 1)]
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 1
+    await asyncio.sleep(0.1)
+    left = [each for each in asyncio.all_tasks() - before if "worker" not in repr(each)]
+    assert not left  # but LiteLLM's own worker
+    assert len(chat_server.requests) == 3
+    chat_server.reply = "42"
+    again = await ask(ASK)
+    assert (again.content if door == "langchain" else again.text) == "42"
 
 
 async def test_scores_are_seen_after_each_wave(pool: Any, chat_server: ChatServer) -> None:
