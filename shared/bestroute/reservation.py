@@ -1,8 +1,8 @@
 """The most that a call can cost, before it is sent: what the caps set aside for it.
 
-Prompt: no tokenizer makes more tokens of a text than it has bytes in UTF-8, and no model reads more
-than its context window. Completion: `max_tokens`, else the model's own limit. Both at the highest
-of its prices that may apply.
+Prompt: no tokenizer makes more tokens of a text than it has bytes in UTF-8; images and files fill
+the context window at most. Completion: `max_tokens`, else the model's own limit. Both at the
+highest of its prices that may apply.
 """
 
 from __future__ import annotations
@@ -72,13 +72,12 @@ def most_of(arm: Arm, member: PooledModel, reservation: Reservation) -> float:
 
 def _prompt_tokens(request: Request, member: PooledModel, params: dict[str, Any]) -> int | None:
     """No more tokens than these; `None` where only an unknown context window would tell."""
-    window = catalog.context_window(member)
     if request.needs - {"tools", "response_format"}:
-        return window
+        return catalog.context_window(member)
     sent = {name: params[name] for name in _SENT if params.get(name)}
     around = _AROUND_TOOLS if any(name in sent for name in _EXPLAINED) else _AROUND
     tokens = request.message_bytes + (_json_bytes(sent) if sent else 0) + around
-    return tokens if window is None else min(tokens, window)
+    return min(tokens, member.context_window or tokens)  # LiteLLM's map knows no beta windows
 
 
 def _answer_tokens(member: PooledModel, params: dict[str, Any]) -> int | None:
