@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bestroute.cost import CostModel
+from bestroute.learning import sample_sets
 from bestroute.learning.beliefs.episodes import Episodes, replay
 from bestroute.learning.beliefs.train import held_out_match, train_belief
 from bestroute.learning.bestofn import Floats
@@ -33,8 +35,10 @@ from tests.benchmarks.recorded import Recorded, load
 from tests.benchmarks.variants import Train, multi_head
 
 SELECTION: dict[str, Any] = {"agreement": extract_answer}
-AGREEMENT = ("prior", "agreement", "runner_up", "distinct", "length")
-"""Features that there are where samples are kept by agreement."""
+HIDDEN = [
+    name for name in FEATURES if name not in ("agreement", "runner_up", "distinct", "similarity")
+]
+"""What there is to read where answers cannot be compared."""
 
 _SIZES = (50, 100, 300, 1000)
 _ORDERS = 20
@@ -121,13 +125,17 @@ def ablations(name: str) -> str:
     trainer = multi_head(StaticEncoder())
     folds = [Fold.of(recorded, outcomes, out, trainer) for out in masks]
     curves = {"one-shot": _one_shot(folds), "adaptive": _adaptive(folds)}
-    for feature in AGREEMENT:
+    for feature in _evident(folds):
         use = [each for each in FEATURES if each != feature]
         curves[f"without {feature}"] = _adaptive(folds, use)
     curves["prior only: samples not looked at"] = _adaptive(folds, ("prior",))
     curves["constant prior: query not read"] = _adaptive(
         [Fold.of(recorded, outcomes, out, Constant) for out in masks]
     )
+    curves["answers hidden"] = _adaptive(folds, HIDDEN)
+    with patch.object(sample_sets, "is_open", return_value=True):
+        texts = [Fold.of(recorded, outcomes, out, trainer) for out in masks]
+        curves["answers hidden, texts compared"] = _adaptive(texts, (*HIDDEN, "similarity"))
     fewest = min(int((~out).sum()) for out in masks)
     for size in [size for size in _SIZES if size < fewest]:
         few = [Fold.of(recorded, outcomes, out, trainer, size) for out in masks]
@@ -140,6 +148,13 @@ def ablations(name: str) -> str:
             comparison_markdown(compare(outcomes, curves)),
         ]
     )
+
+
+def _evident(folds: Sequence[Fold]) -> list[str]:
+    """The features that some samples have."""
+    seen = [each.seen for fold in folds for each in fold.episodes.values()]
+    known = np.any([np.isfinite(each).any(axis=(0, 1, 2)) for each in seen], axis=0)
+    return [name for name, there in zip(FEATURES, known, strict=True) if there]
 
 
 def _adaptive(folds: Sequence[Fold], use: Sequence[str] = FEATURES) -> Curve:
