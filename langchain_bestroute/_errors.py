@@ -12,7 +12,14 @@ from typing import TypeVar
 
 from langchain_core import exceptions
 
-from bestroute.errors import BestRouteError, ContextWindowError, SamplingError
+from bestroute.errors import (
+    BestRouteError,
+    ContextWindowError,
+    DeadlineError,
+    PromptTooLongError,
+    RefusedRequestError,
+    SamplingError,
+)
 from bestroute.failures import is_passing
 
 _Error = TypeVar("_Error", bound=BestRouteError)
@@ -48,7 +55,8 @@ def _both(own: type[_Error], name: str) -> type[_Error]:
     return made
 
 
-_FAILED = {name: _both(SamplingError, name) for name in _NAMES}
+_OURS = (SamplingError, RefusedRequestError, PromptTooLongError, DeadlineError)
+_FAILED = {own: {name: _both(own, name) for name in _NAMES} for own in _OURS}
 _TOO_LONG = _both(ContextWindowError, _OVERFLOW)
 
 
@@ -61,16 +69,16 @@ def in_langchains_words() -> Iterator[None]:
     """
     try:
         yield
-    except ContextWindowError as error:
-        raise _TOO_LONG(str(error)).with_traceback(error.__traceback__) from error.__cause__
     except SamplingError as error:
         raise _told(error).with_traceback(error.__traceback__) from error.__cause__
+    except ContextWindowError as error:
+        raise _TOO_LONG(str(error)).with_traceback(error.__traceback__) from error.__cause__
 
 
 def _told(error: SamplingError) -> SamplingError:
     kinds = {_kind(cause) for cause in error.causes}
     name = kinds.pop() if len(kinds) == 1 else _MIXED
-    told = _FAILED[name](str(error), causes=error.causes, calls=error.calls)
+    told = _FAILED[type(error)][name](str(error), causes=error.causes, calls=error.calls)
     if name == _MIXED:
         told.is_retryable = any(map(_may_pass, error.causes))  # type: ignore[attr-defined]
     return told
@@ -78,7 +86,7 @@ def _told(error: SamplingError) -> SamplingError:
 
 def _kind(cause: BaseException) -> str:
     for base in type(cause).__mro__:
-        if base.__name__ in _FAILED:
+        if base.__name__ in _NAMES:
             return base.__name__
         if base.__name__ in _BY_NAME:
             return _BY_NAME[base.__name__]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_GRACE = 1.0
+"""Seconds; a client that does not let itself be cancelled is not waited for."""
 
 
 async def together(coroutines: Iterable[Awaitable[T]]) -> list[T]:
@@ -18,5 +21,18 @@ async def together(coroutines: Iterable[Awaitable[T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
+        await cancelled(tasks)
+
+
+async def cancelled(tasks: Iterable[asyncio.Future[Any]], why: str | None = None) -> None:
+    """Cancel what is not done and wait until it has cleaned up: nothing is left behind.
+
+    Args:
+        tasks: The tasks.
+        why: Told to them.
+    """
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel(why)
+    if left:
+        await asyncio.wait(left, timeout=_GRACE)

@@ -7,8 +7,15 @@ import time
 from collections.abc import Sequence
 
 from bestroute import catalog
-from bestroute.errors import BudgetError, SamplingError
+from bestroute.errors import (
+    BudgetError,
+    DeadlineError,
+    PromptTooLongError,
+    RefusedRequestError,
+    SamplingError,
+)
 from bestroute.events import Drawing, Drew
+from bestroute.failures import Failure
 from bestroute.policy.base import Accept, Decision, Draw, State
 from bestroute.pool import Arm, ModelPool
 from bestroute.response import RoutedResponse
@@ -18,6 +25,11 @@ from bestroute.selection import Selection
 from bestroute.trace import Step, plain_evidence
 
 _log = logging.getLogger(__name__)
+
+_CUT_SHORT = {
+    "length": "ended at its limit of tokens",
+    "content_filter": "was cut by a content filter",
+}
 
 
 class Account:
@@ -85,7 +97,7 @@ class Account:
     def miss(self, drawing: Drawing, brought: Drawn) -> None:
         """Fewer samples came than were asked for."""
         came = f"{len(brought.samples)} of {drawing.n} samples of {drawing.model} came"
-        why = causes(brought.calls)
+        why = causes(brought.calls) or "; ".join(map(str, brought.failures))
         self.degraded.append(f"{came} ({why})" if why else came)
         _log.warning("%s", self.degraded[-1])
 
@@ -127,8 +139,11 @@ class Account:
         if selection.degraded and selection.degraded not in self.degraded:
             self.degraded.append(selection.degraded)
 
-    def last_resort(self) -> Sample:
+    def last_resort(self, *, late: bool = False) -> Sample:
         """All valid ways are exhausted: an invalid sample that was paid for.
+
+        Args:
+            late: Whether it was the time that ended.
 
         Raises:
             SamplingError: There is none.
@@ -138,19 +153,34 @@ class Account:
             refused = [each for each in self.failures if isinstance(each, BudgetError)]
             if refused and len(refused) == len(self.calls):
                 raise refused[-1]
-            raise self.error("no model gave a response")
+            raise self.error("no model gave a response", late=late)
         reference = self._pool.reference.name
         of_reference = [sample for sample in self.samples if sample.model == reference]
         self.degraded.append("no valid sample; the last one of the dearest model asked is given")
         return (of_reference or self.samples)[-1]
 
-    def error(self, what: str) -> SamplingError:
-        """What went wrong, with all causes and calls."""
-        why = causes(self.calls)
-        return SamplingError(f"{what} ({why})", causes=self.failures, calls=self.calls)
+    def error(self, what: str, *, late: bool = False) -> SamplingError:
+        """What went wrong, with all causes and calls.
+
+        Args:
+            what: In words.
+            late: Whether it was the time that ended.
+        """
+        kinds = {Failure.of(each) for each in self.failures}
+        kind = SamplingError
+        if late:
+            kind = DeadlineError
+        elif Failure.REFUSED in kinds:
+            kind = RefusedRequestError
+        elif kinds == {Failure.TOO_LONG}:
+            kind = PromptTooLongError
+        why = causes(self.calls) or "; ".join(map(str, self.failures))
+        return kind(f"{what} ({why})", causes=self.failures, calls=self.calls)
 
     def response(self, winner: Sample) -> RoutedResponse:
         """The end: the winner, and everything that led to it."""
+        if how := _CUT_SHORT.get(winner.finish_reason):
+            self.degraded.append(f"the answer of {winner.model} {how}")
         return RoutedResponse(
             winner=winner,
             samples=tuple(self.samples),

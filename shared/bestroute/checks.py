@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bestroute.cost import CostModel
-from bestroute.errors import PoolMismatchError, RouterNotTrained
+from bestroute.errors import PoolMismatchError, PredictionError, RouterNotTrained
 from bestroute.policy import Adaptive
 from bestroute.pool import ModelPool
-from bestroute.routers.base import Router
+from bestroute.routers.base import Prediction, Router
 
 
 def check_router(router: Router | None, pool: ModelPool, cost_model: CostModel) -> None:
@@ -48,3 +50,20 @@ def check_belief(policy: Adaptive, pool: ModelPool) -> None:
                 f"the adaptive policy has learnt nothing of {member.name!r}; it was made for "
                 f"{', '.join(policy.belief.models)}"
             )
+
+
+def check_prediction(prediction: Prediction) -> None:
+    """Whether a router's word can be relied on.
+
+    Raises:
+        PredictionError: There is no probability for every arm, or a number is impossible.
+    """
+    wanted, match = (1, len(prediction.arms)), prediction.match
+    if match.shape != wanted:
+        raise PredictionError(f"match probabilities of shape {match.shape}, expected {wanted}")
+    if not ((match >= 0) & (match <= 1)).all():
+        raise PredictionError(f"match probabilities outside [0, 1]: {match[0].tolist()}")
+    for name in ("output_tokens", "quality"):
+        values = getattr(prediction, name)
+        if values is not None and not (values.shape == wanted and np.isfinite(values).all()):
+            raise PredictionError(f"{name} that are no numbers, or not one an arm")

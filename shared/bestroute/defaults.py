@@ -36,7 +36,7 @@ class CallDefaults(BaseModel):
             `Question: (.*)` where a prompt is stuffed with context.
         temperature: Sampling temperature, instead of the pool's; 0 means one sample.
         max_tokens: Longest answer, instead of the pool's.
-        timeout: Seconds for one call to a provider.
+        timeout: Seconds for a whole routed call.
     """
 
     threshold: float | None = None

@@ -6,23 +6,24 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bestroute import artifact
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
+from bestroute.breaker import Breaker
 from bestroute.budget import Budget
 from bestroute.calibration import CalibrationTable
 from bestroute.checks import check_belief, check_router
 from bestroute.cost import CostModel
+from bestroute.deadline import Deadline
 from bestroute.errors import ConfigError
 from bestroute.events import Decided, Event
 from bestroute.label_sampling import LabelSampling
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
-from bestroute.plan import Plan, plan
+from bestroute.planner import Planner
 from bestroute.policy import Adaptive, Cascade, Decision, Policy
 from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
@@ -31,7 +32,8 @@ from bestroute.purse import Purse
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
-from bestroute.routers.base import Router
+from bestroute.routers.base import Prediction, Router
+from bestroute.routers.batching import Batches
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 from bestroute.target import KNOBS, OnUncertified, Target, thresholded
@@ -65,6 +67,9 @@ class BestRoute:
         reward: Picks the best of n; by default self-consistency, which needs no model.
         cost_model: Estimates costs; by default from prices and rough token counts.
         sampler: Talks to the providers.
+        fallback_share: Share of a call's `timeout` that is kept for other models than those asked
+            first, between 0 and 1: one that answers within it is waited for.
+        breaker: Leaves out models that fail again and again.
         window_budget: $ over a window of time that no call may exceed; may be shared.
         ledger: Where each call's decision, tokens and cost are kept, or its file.
         label_sampling: Sampling parameters that the router's labels were made with, by model;
@@ -102,6 +107,8 @@ class BestRoute:
         reward: RewardModel | None = None,
         cost_model: CostModel | None = None,
         sampler: Sampler | None = None,
+        fallback_share: float = 0.5,
+        breaker: Breaker | None = None,
         window_budget: Budget | None = None,
         ledger: Ledger | str | Path | None = None,
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
@@ -109,14 +116,20 @@ class BestRoute:
     ) -> None:
         self.pool = ModelPool.read(pool)
         self.router = router
+        self._batches = None if router is None else Batches(router)
         self.reward = reward or SelfConsistency()
         self.cost_model = cost_model or CostModel(self.pool)
         self.sampler = sampler or Sampler()
+        if not 0 < fallback_share < 1:
+            raise ConfigError(f"fallback_share is {fallback_share}; expected between 0 and 1")
+        self.fallback_share = fallback_share
+        self.breaker = breaker or Breaker()
         self.window_budget = window_budget
         self.ledger = None if ledger is None else _opened(ledger)
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
         self._labels = LabelSampling(self.label_sampling)
+        self._planner = Planner(self.pool, router, self.cost_model, self.breaker)
         self._selector = Selector(self.reward)
         target = Target(threshold, max_drop, target_cost, confidence, on_uncertified)
         self.policy = self._resolve(policy, target)
@@ -232,7 +245,16 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         asked = read(messages, options)
-        return self._plan(asked, self._policy_of(asked), self._purse(asked)).decision
+<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
+        self._labels.check(asked.request, self.pool)
+        policy = self._policy_of(asked)
+        return self._planner.plan(asked, policy, self._purse(asked)).decision
+=======
+        policy, prediction = self._policy_of(asked), None
+        if policy.needs_router and self.router is not None:
+            prediction = self.router.predict([asked.request.query])
+        return self._plan(asked, policy, self._purse(asked), prediction).decision
+>>>>>>> shared/bestroute/engine.py
 
     async def aevents(
         self, messages: Messages, *, streaming: bool = False, **options: Unpack[Options]
@@ -254,23 +276,34 @@ class BestRoute:
         """
         asked = read(messages, options, streaming=streaming)
         policy = self._policy_of(asked)
+<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
         purse = self._purse(asked)
-        state, first, decision = await asyncio.to_thread(self._plan, asked, policy, purse)
+        deadline = Deadline(asked.limits.timeout, self.fallback_share)
+        self._labels.check(asked.request, self.pool)
+        planned = await self._planner.aplan(asked, policy, purse, deadline)
+        yield Decided(planned.decision)
+=======
+        purse, prediction = self._purse(asked), None
+        if policy.needs_router and self._batches is not None:
+            prediction = await self._batches.predict(asked.request.query)
+        state, first, decision = await asyncio.to_thread(
+            self._plan, asked, policy, purse, prediction
+        )
         yield Decided(decision)
+>>>>>>> shared/bestroute/engine.py
         loop = Loop(
             asked.request,
-            state,
-            first,
-            decision,
+            planned,
             pool=self.pool,
-            policy=policy,
             sampler=self.sampler,
             selector=self._selector,
             purse=purse,
+            deadline=deadline,
+            breaker=self.breaker,
         )
         run = loop.run(streaming=streaming)
         if self.ledger is not None:
-            run = self.ledger.keep(run, asked.request, decision, purse)
+            run = self.ledger.keep(run, asked.request, planned.decision, purse)
         async with aclosing(run) as events:
             async for event in events:
                 yield event
@@ -324,11 +357,13 @@ class BestRoute:
     def _purse(self, asked: Asked) -> Purse:
         return Purse(max_cost=asked.limits.max_cost, window_budget=self.window_budget)
 
-    def _plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
+<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
+=======
+    def _plan(
+        self, asked: Asked, policy: Policy, purse: Purse, prediction: Prediction | None
+    ) -> Plan:
         self._labels.check(asked.request, self.pool)
-        prediction, limits = None, asked.limits
-        if policy.needs_router and self.router is not None:
-            prediction = self.router.predict([asked.request.query])
+        limits = asked.limits
         if isinstance(policy, Named):
             limits = replace(limits, model=policy.arm.model)
         return plan(
@@ -341,6 +376,7 @@ class BestRoute:
             purse=purse,
         )
 
+>>>>>>> shared/bestroute/engine.py
 
 def _opened(ledger: Ledger | str | Path) -> Ledger:
     from bestroute.ledger import Ledger  # late: it brings SQLite

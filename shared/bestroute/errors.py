@@ -78,6 +78,10 @@ class ScoreError(BestRouteError):
     """A reward model returned NaN, infinite, missing, or too few scores."""
 
 
+class PredictionError(BestRouteError):
+    """A router gave match probabilities that are none."""
+
+
 class SampleLimitError(BestRouteError, ValueError):
     """More samples were asked of a model than it can give."""
 

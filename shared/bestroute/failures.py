@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from enum import Enum
 
 from bestroute._litellm import litellm
 from bestroute.errors import BestRouteError
@@ -17,7 +21,58 @@ _NOTHING_CAME = {
     "TimeoutError",
     "TimeoutException",
 }
+_NO_TRUST = {"SSLError", "CertificateError"}
+_TOO_LONG = "ContextWindowExceededError"
+_NOT_OF_THE_REQUEST = (
+    "ContentPolicyViolationError",  # another provider may think otherwise
+    "RejectedRequestError",
+    "UnsupportedParamsError",  # another model may take it
+)
 _MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
+_LONGEST_WAIT = 60.0
+
+
+class Failure(Enum):
+    """Kinds of failures, by what is done about them; docs/reliability.md has the table."""
+
+    PASSING = "passing"
+    """No connection, no answer in time, a server's failure, nonsense: it may pass."""
+    BUSY = "busy"
+    """A rate limit: it passes, and says nothing against the model."""
+    BARRED = "barred"
+    """No valid key, no right, no money, no such model, no trust: it will not pass soon."""
+    TOO_LONG = "too long"
+    """The prompt is too long for this model."""
+    REFUSED = "refused"
+    """The request itself is at fault."""
+    OTHER = "other"
+    """This model will not answer this request; another may."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The kind of an exception, by HTTP status, else by class.
+
+        Packages wrap each other's errors, so that the causes are asked as well.
+        """
+        names = {kind.__name__ for each in _causes(error) for kind in type(each).__mro__}
+        statuses = [status for each in _causes(error) if (status := _status(each))]
+        if _TOO_LONG in names or 413 in statuses:  # to LiteLLM, 413 is a rate limit
+            return cls.TOO_LONG
+        if names & _NO_TRUST or any(map(_is_missing_key, _causes(error))):
+            return cls.BARRED
+        if statuses:
+            return cls._by_status(statuses[0], names)
+        return cls.PASSING if names & _NOTHING_CAME else cls.OTHER
+
+    @classmethod
+    def _by_status(cls, status: int, names: set[str]) -> Failure:
+        if status in (401, 402, 403, 404):
+            return cls.BARRED
+        if status in (400, 422):
+            return cls.OTHER if names.intersection(_NOT_OF_THE_REQUEST) else cls.REFUSED
+        if status == 429:
+            return cls.BUSY
+        return cls.PASSING if litellm()._should_retry(status) else cls.OTHER
 
 
 def describe(error: BaseException) -> str:
@@ -35,44 +90,75 @@ def may_refuse_n(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether asking again may help: by the HTTP status, or because none came.
-
-    Packages wrap each other's errors, so the causes are asked as well.
-    """
-    for each in _causes(error):
-        status = getattr(each, "status_code", None) or getattr(each, "code", None)
-        if isinstance(status, int):
-            return bool(litellm()._should_retry(status))
-        if _NOTHING_CAME & {kind.__name__ for kind in type(each).__mro__}:
-            return True
-    return False
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
+    """Whether asking again may help."""
+    return Failure.of(error) in (Failure.PASSING, Failure.BUSY)
 
 
 def waiting_time(error: BaseException, usual: float) -> float:
-    """Seconds to wait: what the provider asks for, else about as long as usual, with jitter."""
+    """Seconds to wait: what the provider asks for, else about as long as usual, with jitter.
+
+    Infinite where it asks for so long that nobody should wait: another model is faster.
+    """
     headers = getattr(error, "litellm_response_headers", None)
     headers = headers or getattr(getattr(error, "response", None), "headers", None) or {}
+    asked = _asked_to_wait(headers)
+    if asked is None:
+        return float(usual * random.uniform(0.5, 1.5))
+    return asked if asked <= _LONGEST_WAIT else math.inf
+
+
+def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for; `None` without one that makes sense."""
     asked = str(headers.get("retry-after", ""))
-    if asked.replace(".", "", 1).isdecimal():
-        return min(float(asked), 60.0)
-    return float(usual * random.uniform(0.5, 1.5))
+    try:
+        seconds = float(asked)
+    except ValueError:
+        # A date is that of the provider's clock; ours may be wrong.
+        then = _date(asked)
+        now = _date(str(headers.get("date", ""))) or time.time()
+        seconds = math.nan if then is None else then - now
+    return seconds if seconds >= 0 else None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    for status in (getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(status, int) and not isinstance(status, bool):
+            return status
+    return None
+
+
+def _is_missing_key(error: BaseException) -> bool:
+    """Whether a package would not even ask; LiteLLM takes that for a server's failure."""
+    kind = type(error)
+    return kind.__module__.partition(".")[0] == "openai" and kind.__name__ == "OpenAIError"
 
 
 def raise_own(error: BaseException, handled: BaseException | None) -> None:
-    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's.
+    """Part what a call raised from other stories; our own errors in it are raised.
+
+    They mean a mistake in the set-up, and LiteLLM wraps them as a provider's.
 
     Args:
         error: What LiteLLM or a client raised.
         handled: What the caller was handling meanwhile: Python chains that on as well.
     """
-    seen: BaseException | None = error
-    while seen is not None and seen is not handled:
-        if isinstance(seen, BestRouteError):
-            raise seen from None
-        seen = seen.__cause__ or seen.__context__
+    for each in _causes(error):
+        if handled is not None and each.__context__ is handled:
+            each.__context__ = None
+        if isinstance(each, BestRouteError):
+            raise each from None

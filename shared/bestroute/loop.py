@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from bestroute._routed import asked_before, drawn_so_far
-from bestroute._tasks import together
+from bestroute._walks import END
 from bestroute.account import Account
+from bestroute.breaker import Breaker
+from bestroute.deadline import Deadline
 from bestroute.errors import BestRouteError, BudgetError
 from bestroute.events import Drawing, Drew, Event, Selected
-from bestroute.policy.base import Accept, Decision, Draw, Policy, State
+from bestroute.fallback import Fallback
+from bestroute.flights import Flights
+from bestroute.live import LATE, Live
+from bestroute.plan import Plan
+from bestroute.policy.base import Accept, Draw
 from bestroute.pool import ModelPool
 from bestroute.purse import Purse, spending
 from bestroute.query import Request
@@ -27,39 +32,47 @@ class Loop:
 
     Args:
         request: The request.
-        state: The policy's view of it before the first draw.
-        first: The policy's first move: asked again, a policy that tosses a coin would say
+        plan: The policy, and its first move: asked again, one that tosses a coin would say
             something else than the decision.
-        decision: What the policy decided from the query alone.
-        pool, policy, sampler, selector: The parts that do the work.
+        pool, sampler, selector: The parts that do the work.
         purse: What all of it is paid from.
+        deadline: When it must be over.
+        breaker: Knows which models rest.
     """
 
     def __init__(
         self,
         request: Request,
-        state: State,
-        first: Sequence[Draw],
-        decision: Decision,
+        plan: Plan,
         *,
         pool: ModelPool,
-        policy: Policy,
         sampler: Sampler,
         selector: Selector,
         purse: Purse | None = None,
+        deadline: Deadline | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.request = request
-        self.state = state
-        self._first = first
-        self.account = Account(pool, decision)
+        self.state = plan.state
+        self._first = plan.first
+        self.account = Account(pool, plan.decision)
         self._pool = pool
-        self._policy = policy
+        self._policy = plan.policy
         self._sampler = sampler
         self._selector = selector
         self._purse = purse or Purse()
+        self._deadline = deadline or Deadline()
+        self._fallback = Fallback(
+            plan.state,
+            self.account,
+            pool=pool,
+            deadline=self._deadline,
+            breaker=breaker or Breaker(),
+            resting=plan.resting,
+        )
         self._recorded: dict[str, int] = {}
         self._winner: Sample | None = None
-        self._ahead: dict[str, tuple[Drawing, asyncio.Task[Drawn]]] = {}
+        self._flights = Flights(self._deadline, plan.state.reference.model)
 
     async def run(self, *, streaming: bool) -> AsyncGenerator[Event | RoutedResponse, None]:
         """What happens, pieces of the answer too (only if `streaming`), at last the response.
@@ -77,16 +90,22 @@ class Loop:
                     async for event in events:
                         yield event
                 if self._winner is None:
-                    self.state.elapsed = self.account.elapsed
-                    move = self._policy.next(self.state)
-                    if isinstance(move, Accept):
-                        self._note_what_was_too_dear()
-            for abandoned in self._abandon():
-                yield abandoned
+                    move = self._next()
+            for flight in await self._flights.recall():
+                self.account.degraded.append(f"{flight.draw.model} was asked ahead in vain")
+                yield self.account.take(flight.drawing, flight.drawn)
             yield self.account.response(self._winner)
         finally:
-            for _, task in self._ahead.values():
-                task.cancel()
+            await self._flights.recall("cancelled: the caller left")
+
+    def _next(self) -> Sequence[Draw] | Accept:
+        self.state.elapsed = self.account.elapsed
+        move = self._fallback.move(self._flights)
+        if move is None:
+            move = self._policy.next(self.state)
+            if isinstance(move, Accept):
+                self._note_what_was_too_dear()
+        return move
 
     def _note_what_was_too_dear(self) -> None:
         """The policy stops: would it, with more money?"""
@@ -108,7 +127,7 @@ class Loop:
         return self._draw(move)
 
     def _may_stream(self, draw: Draw) -> bool:
-        return draw.n == 1 and draw.final and draw.model not in self._ahead
+        return draw.n == 1 and draw.final and draw.model not in self._flights
 
     async def _accept(self, move: Accept, *, streaming: bool) -> AsyncGenerator[Event, None]:
         """Select the winner of the accepted samples; if none is valid, their models failed."""
@@ -126,15 +145,19 @@ class Loop:
                 self._reject(candidates)
                 return
             self._winner = selected.samples[selected.winner]
+        elif self._fallback.readmit():
+            return
         else:
-            self._winner = self.account.last_resort()
+            self._winner = self.account.last_resort(late=self._deadline.is_over)
         if streaming:
             yield _whole(self._winner)
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
         query, params = self.request.query, self.request.demands
         with spending(self._purse):
-            selection = await self._selector.select(query, candidates, params=params)
+            selection = await self._selector.select(
+                query, candidates, params=params, until=self._deadline.end
+            )
         self.account.keep(candidates, selection)
         for index, why in selection.invalid.items():
             model = candidates[index].model
@@ -150,40 +173,24 @@ class Loop:
 
     async def _draw(self, draws: Sequence[Draw]) -> AsyncGenerator[Event, None]:
         """Draw side by side, and show the policy what came; what is drawn ahead goes on."""
-        fresh = [draw for draw in draws if draw.model not in self._ahead]
+        fresh = [draw for draw in draws if draw.model not in self._flights]
         begun = [self.account.begin(draw) for draw in fresh]
         for event in begun:
             yield event
         self.state.waves += 1
-        waited = [
-            (draw, *self._ahead.pop(draw.model))
-            for draw in draws
-            if draw.model in self._ahead and not draw.ahead
-        ]
         for draw, event in zip(fresh, begun, strict=True):
-            task = asyncio.ensure_future(self._one(draw))
-            if draw.ahead:
-                self._ahead[draw.model] = event, task
-            else:
-                waited.append((draw, event, task))
-        drawn = await together(task for _, _, task in waited)
-        for (draw, event, _), brought in zip(waited, drawn, strict=True):
-            yield self._take(draw, brought, event)
+            drawn = Drawn()
+            self._flights.start(draw, event, drawn, self._one(draw, drawn))
+        if self._fallback.begun:
+            landed = await self._flights.land_any()
+        else:
+            waited = [draw for draw in draws if not draw.ahead]
+            landed = await self._flights.land(waited, in_hand=self.state.has_samples)
+        for flight in landed:
+            yield self._take(flight.draw, flight.drawn, flight.drawing, vain=flight.is_vain)
         if getattr(self._policy, "looks", True):
-            for draw, _, _ in waited:
-                await self._look_at_wave(draw.model)
-
-    def _abandon(self) -> Iterator[Drew]:
-        """Cancel what was drawn ahead in vain; the prompt at least is paid for."""
-        while self._ahead:
-            model, (drawing, task) = self._ahead.popitem()
-            if task.done() and not task.cancelled() and task.exception() is None:
-                brought = task.result()
-            else:
-                task.cancel()
-                brought = Drawn(calls=[self._sampler.cancelled(self.request, self._pool[model])])
-            self.account.degraded.append(f"{model} was asked ahead in vain")
-            yield self.account.take(drawing, brought)
+            for flight in landed:
+                await self._look_at_wave(flight.draw.model)
 
     async def _look_at_wave(self, model: str) -> None:
         """Gather the evidence of a model's samples, scores too where the policy reads them."""
@@ -194,7 +201,11 @@ class Loop:
         if getattr(self._policy, "reads_scores", False) and not self._selector.set_dependent:
             with spending(self._purse):
                 selection = await self._selector.select(
-                    request.query, seen, request.demands, always_score=True
+                    request.query,
+                    seen,
+                    request.demands,
+                    always_score=True,
+                    until=self._deadline.next,
                 )
             self.account.keep(seen, selection)
             seen = state.samples[model] = list(selection.samples)
@@ -203,13 +214,27 @@ class Loop:
         state.evidence[model] = evidence_of(seen, request.demands, alike=alike)
         self.account.look(model, state)
 
-    async def _one(self, draw: Draw) -> Drawn:
-        drawn_so_far.set(self._recorded)  # in this task's own context
-        asked_before.set(draw.model in self.state.samples)
+    async def _one(self, draw: Draw, drawn: Drawn) -> None:
+        """Draw, in a task of its own; what comes is put into `drawn`."""
+        if not self._fallback.admits(draw.model):
+            return
+        self._enter(draw)
         start = sum(call.requested for call in self.account.calls if call.model == draw.model)
-        member = self._pool[draw.model]
         with spending(self._purse):
-            return await self._sampler.draw(self.request, member, draw.n, start=start)
+            await self._sampler.draw(
+                self.request,
+                self._pool[draw.model],
+                draw.n,
+                start=start,
+                drawn=drawn,
+                until=self._deadline.end,
+                retries=self._fallback.retries(draw.model),
+            )
+
+    def _enter(self, draw: Draw) -> None:
+        """Tell the context of a task which routed request it serves."""
+        drawn_so_far.set(self._recorded)
+        asked_before.set(draw.model in self.state.samples)
 
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
         """Stream the text of one sample; what goes wrong before it begins is a failed draw.
@@ -219,26 +244,47 @@ class Loop:
         """
         drawing = self.account.begin(draw)
         yield drawing
-        brought = Drawn()
+        brought, begun = Drawn(), False
+        live = Live(self._pieces(draw, brought))
+        async with aclosing(self._shown(live, draw, brought)) as pieces:
+            async for piece in pieces:
+                begun = True
+                yield piece
+        if live.goes_on:
+            self._flights.start(draw, drawing, brought, live.rest())
+            return
+        yield self._take(draw, brought, drawing)
+        if begun and brought.failures:
+            what = f"{draw.model} broke off while it was streaming"
+            raise self.account.error(what, late=self._deadline.is_over) from brought.failures[-1]
+        if brought.samples:
+            for event in await self._after_stream(brought.samples, begun=begun):
+                yield event
+
+    async def _shown(self, live: Live, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
+        """Pieces for as long as they are waited for; a failure is put into `brought`."""
         begun = False
         try:
-            async with aclosing(self._pieces(draw, brought)) as pieces:
-                async for piece in pieces:
-                    begun = True
-                    yield piece
+            while (piece := await live.next(self._patience(draw, begun=begun))) is not END:
+                if piece is LATE:
+                    if not self._deadline.is_over:
+                        live.goes_on = True
+                        return
+                    raise TimeoutError(f"{draw.model} did not answer in time")
+                begun = True
+                yield piece
         except Exception as error:
             if isinstance(error, BestRouteError) and not isinstance(error, BudgetError):
                 raise
             brought.failures.append(error)
-            if begun:
-                self._take(draw, brought, drawing)
-                raise self.account.error(
-                    f"{draw.model} broke off while it was streaming"
-                ) from error
-        yield self._take(draw, brought, drawing)
-        if brought.samples:
-            for event in await self._after_stream(brought.samples, begun=begun):
-                yield event
+        finally:
+            if not live.goes_on:
+                await live.close()
+
+    def _patience(self, draw: Draw, *, begun: bool) -> float:
+        """Until when the next piece is waited for (monotonic seconds), before others are asked."""
+        stays = begun or self.state.has_samples or not self._fallback.has_others(draw.model)
+        return self._deadline.end if stays else self._deadline.next
 
     async def _after_stream(self, samples: Sequence[Sample], *, begun: bool) -> list[Event]:
         """Take what was streamed, for better or worse if the caller has seen some of it."""
@@ -253,35 +299,40 @@ class Loop:
         return [selected, rest] if rest != Delta() else [selected]
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
-        """Text and thoughts that the sampler streams; each step knows its routed request."""
-        member, thoughts = self._pool[draw.model], ""
-        async with aclosing(self._sampler.stream(self.request, member, brought)) as pieces:
-            while True:
-                token = drawn_so_far.set(self._recorded)
-                try:
-                    with spending(self._purse):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    drawn_so_far.reset(token)
-                thoughts += piece.reasoning
-                if thoughts and (piece.text or not self.request.params.get("tools")):
-                    yield Delta(reasoning=thoughts)
-                    thoughts = ""
-                if piece.text:
-                    yield Delta(text=piece.text)
+        """Text and thoughts that the sampler streams, in a task of its own."""
+        if not self._fallback.admits(draw.model):
+            return
+        self._enter(draw)
+        thoughts = ""
+        stream = self._sampler.stream(
+            self.request,
+            self._pool[draw.model],
+            brought,
+            until=self._deadline.end,
+            retries=self._fallback.retries(draw.model),
+        )
+        with spending(self._purse):
+            async with aclosing(stream) as pieces:
+                async for piece in pieces:
+                    thoughts += piece.reasoning
+                    if thoughts and (piece.text or not self.request.params.get("tools")):
+                        yield Delta(reasoning=thoughts)
+                        thoughts = ""
+                    if piece.text:
+                        yield Delta(text=piece.text)
 
-    def _take(self, draw: Draw, brought: Drawn, drawing: Drawing) -> Drew:
-        """Show the policy what a draw brought."""
+    def _take(self, draw: Draw, brought: Drawn, drawing: Drawing, *, vain: bool = False) -> Drew:
+        """Show the policy what a draw brought; one in vain was ended before it could."""
         drew = self.account.take(drawing, brought)
         self.state.pay(self.account.spent, self._purse.left)
-        if len(brought.samples) < draw.n:
-            self.account.miss(drawing, brought)
         if brought.samples:
             self.state.samples.setdefault(draw.model, []).extend(brought.samples)
-        else:
+        elif not vain:
             self.state.failed.add(draw.model)
+        if not vain:
+            if len(brought.samples) < draw.n:
+                self.account.miss(drawing, brought)
+            self._fallback.learn(draw.model, brought)
         return drew
 
 

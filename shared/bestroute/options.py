@@ -17,12 +17,14 @@ from bestroute.target import ASKED, KNOBS, OnUncertified, Target
 
 Messages = str | Sequence[Mapping[str, Any]]
 
-LIMITS = ("model", "models", "max_n", "max_cost", "cached_tokens")
+LIMITS = ("model", "models", "max_n", "max_cost", "timeout", "cached_tokens")
 READING = ("query_text", "query_turns", "query_pattern")
 _FOR_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    **dict.fromkeys((*KNOBS, "confidence", "max_cost", "temperature"), (Real, "a number")),
+    **dict.fromkeys(
+        (*KNOBS, "confidence", "max_cost", "timeout", "temperature"), (Real, "a number")
+    ),
     **dict.fromkeys(("max_n", "streaming_max_n", "query_turns"), (Integral, "a whole number")),
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "seed"), (Integral, "a whole number")),
     **dict.fromkeys(("model", "query_text"), (str, "a text")),
@@ -55,6 +57,9 @@ class Options(TypedDict, total=False):
         streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
             of several the best comes in one piece.
         max_cost: $ that this request may cost by estimate, escalation included.
+        timeout: Seconds for the whole call, retries, reward model and streaming included. When
+            only the engine's `fallback_share` of them is left and nothing has come, all other
+            models are asked side by side; at the end the best of what came is the answer.
         cached_tokens: By model, how many tokens of the prompt its provider still holds in its
             prompt cache: they are estimated at the cached price.
         query_text: What the router reads, where the caller knows better than the messages.
@@ -64,7 +69,7 @@ class Options(TypedDict, total=False):
         answer_schema: JSON schema that the answer's text must follow, or the object within it;
             samples that do not are dropped. It is not sent: for prompts that ask for JSON, and
             JSON mode.
-        temperature, top_p, max_tokens, max_completion_tokens, stop, seed, timeout, tools,
+        temperature, top_p, max_tokens, max_completion_tokens, stop, seed, tools,
             tool_choice, parallel_tool_calls, response_format, presence_penalty,
             frequency_penalty, logit_bias, logprobs, top_logprobs, reasoning_effort, user,
             extra_headers, extra_body: OpenAI's parameters in LiteLLM's names; any
@@ -81,6 +86,7 @@ class Options(TypedDict, total=False):
     max_n: int | None
     streaming_max_n: int | None
     max_cost: float | None
+    timeout: float | None
     cached_tokens: Mapping[str, int] | None
     query_text: str | None
     query_turns: int | None
@@ -92,7 +98,6 @@ class Options(TypedDict, total=False):
     max_completion_tokens: int | None
     stop: str | Sequence[str] | None
     seed: int | None
-    timeout: float | None
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
@@ -120,6 +125,7 @@ class Limits:
     models: Collection[str] | None = None
     max_n: int | None = None
     max_cost: float | None = None
+    timeout: float | None = None
     cached_tokens: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -128,6 +134,8 @@ class Limits:
             raise ConfigError(f"max_n is {self.max_n}; expected at least 1")
         if self.max_cost is not None and not 0 <= self.max_cost < math.inf:
             raise ConfigError(f"max_cost is {self.max_cost}; expected $ for one request")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ConfigError(f"timeout is {self.timeout}; expected seconds for the whole call")
         for model, tokens in self.cached_tokens.items():
             if not (isinstance(tokens, Integral) and tokens >= 0):
                 raise ConfigError(f"cached_tokens of {model!r} is {tokens!r}; expected 0 or more")

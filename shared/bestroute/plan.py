@@ -19,14 +19,21 @@ from bestroute.routers.base import Floats, Prediction
 
 _NO_LIMITS = Limits()
 _NOTHING: Mapping[Arm, BudgetError] = MappingProxyType({})
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
-    """The policy's view of a request, its first move, and that move as a decision."""
+    """The policy's view of a request, its first move, and that move as a decision.
+
+    Attributes:
+        resting: Arms that could serve the request, of models that rest.
+    """
 
     state: State
     first: tuple[Draw, ...]
     decision: Decision
+    policy: Policy
+    resting: tuple[Arm, ...] = ()
 
 
 def plan(
@@ -38,6 +45,7 @@ def plan(
     prediction: Prediction | None = None,
     limits: Limits = _NO_LIMITS,
     purse: Purse | None = None,
+    resting: Mapping[str, str] = _NOBODY,
 ) -> Plan:
     """Ask the policy; no model is called.
 
@@ -49,6 +57,8 @@ def plan(
         prediction: What the router says of the query [1, arms], where the policy needs it.
         limits: What this call rules out; its model is a pool name.
         purse: What it may spend.
+        resting: Models that are left out while others can answer, and why; the first one stays
+            if nobody else can.
 
     Raises:
         NoEligibleArmError: No arm of the pool can serve the request; a `ContextWindowError`
@@ -72,6 +82,9 @@ def plan(
         most, refused = _refused(arms, request, pool, purse)
         excluded |= {arm: str(why) for arm, why in refused.items()}
         arms = _left(pool, excluded, refused)
+    left_out = _resting(arms, resting)
+    excluded |= {arm: resting[arm.model] for arm in left_out}
+    arms = tuple(arm for arm in arms if arm not in left_out)
     state = State(
         left=purse.left,
         most=most,
@@ -101,7 +114,14 @@ def plan(
         excluded={str(each): why for each, why in excluded.items()},
         reason=first[0].reason,
     )
-    return Plan(state, first, decision)
+    return Plan(state, first, decision, policy, left_out)
+
+
+def _resting(arms: Sequence[Arm], resting: Mapping[str, str]) -> tuple[Arm, ...]:
+    """The arms that can be left out, for others can answer."""
+    models = {arm.model for arm in arms}
+    tried = "" if models - resting.keys() else next(name for name in resting if name in models)
+    return tuple(arm for arm in arms if arm.model in resting and arm.model != tried)
 
 
 def _of_pool(

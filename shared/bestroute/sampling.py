@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import math
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,17 +16,19 @@ from bestroute import catalog
 from bestroute._litellm import load_litellm
 from bestroute._secrets import silence
 from bestroute._tasks import together
-from bestroute.billing import Billing, TokenCounter, is_unbilled, list_cost
-from bestroute.calls import asker, call_params, copied, failed, seeded, split_up
+from bestroute.asking import Asker, Order
+from bestroute.billing import Billing, TokenCounter, list_cost
+from bestroute.calls import call_params, split_up
+from bestroute.deadline import paced
 from bestroute.errors import BestRouteError, BudgetError, SampleLimitError, SamplingError
-from bestroute.failures import describe, is_passing, may_refuse_n, raise_own, waiting_time
+from bestroute.failures import describe, may_refuse_n, raise_own
 from bestroute.pool import PooledModel
-from bestroute.purse import Bill, current_purse
 from bestroute.query import Request
 from bestroute.reading import read, streamed_logprobs
 from bestroute.samples import Call, Sample
 
-_FIRST_DELAY = 0.5
+_WHOLE_STREAM = 10  # times as long as one call
+_ENDS = (Exception, asyncio.CancelledError, GeneratorExit)
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Sampler:
         self.timeout = timeout
         self.retries = retries
         self._billing = Billing(count_tokens)
+        self._asker = Asker(timeout, self._billing)
         self._without_native_n: set[str] = set()
 
     async def draw(
@@ -94,6 +97,9 @@ class Sampler:
         *,
         start: int = 0,
         top_up: bool = True,
+        drawn: Drawn | None = None,
+        until: float = math.inf,
+        retries: int | None = None,
     ) -> Drawn:
         """Draw n samples of one model.
 
@@ -106,6 +112,9 @@ class Sampler:
             n: How many samples.
             start: How many this request drew of the model before; keeps seeds apart.
             top_up: Whether to ask again for what is missing; if not, a refused n is a failure.
+            drawn: Empty; what comes is put in here, so that it is kept if this is cancelled.
+            until: When no answer is of use any more (monotonic seconds).
+            retries: Instead of the sampler's own.
 
         Raises:
             SampleLimitError: n is below 1, or above 1 at temperature 0.
@@ -116,26 +125,42 @@ class Sampler:
             raise SampleLimitError(f"{member.name}: cannot draw {n} samples")
         if n > 1 and params.get("temperature") == 0:
             raise SampleLimitError(f"{member.name}: at temperature 0 all {n} samples are the same")
+        drawn = Drawn() if drawn is None else drawn
+        tries = self.retries if retries is None else retries
+        order = Order(request, member, params, until, tries)
         native = await self._native_n(member) if n > 1 else 1
-        drawn = await self._wave(request, member, params, split_up(n, native), start)
-        if not top_up:
-            return drawn
+        await self._wave(order, split_up(n, native), start, drawn)
         refusals = [each for each in drawn.failures if native > 1 and may_refuse_n(each)]
-        drawn.failures = [each for each in drawn.failures if each not in refusals]
-        missing = n - len(drawn.samples)
-        if missing > 0 and not drawn.failures:
-            rest = await self._wave(request, member, params, [1] * missing, start + n)
-            if refusals and rest.samples:  # else it was the request that was refused, not n
-                self._without_native_n.add(member.name)
-            drawn.add(rest)
+        missing, received = n - len(drawn.samples), len(drawn.samples)
+        others = len(drawn.failures) > len(refusals)
+        if not top_up or missing <= 0 or others or time.monotonic() >= until:
+            return drawn
+        drawn.failures.clear()
+        await self._wave(order, [1] * missing, start + n, drawn)
+        if refusals and len(drawn.samples) > received:  # else the request was refused, not n
+            self._without_native_n.add(member.name)
         return drawn
 
     async def stream(
-        self, request: Request, member: PooledModel, drawn: Drawn
+        self,
+        request: Request,
+        member: PooledModel,
+        drawn: Drawn,
+        *,
+        until: float = math.inf,
+        retries: int | None = None,
     ) -> AsyncGenerator[Delta, None]:
         """Stream one sample; the finished sample and its calls are added to `drawn`.
 
-        Opening the stream is tried again as in `draw`; a stream that breaks off is not.
+        Opening the stream is tried again as in `draw`; a stream that breaks off is not. Each piece
+        has the time of a call, and all of them ten times as much.
+
+        Args:
+            request: What to ask.
+            member: Whom to ask.
+            drawn: Takes the sample and the calls.
+            until: When no answer is of use any more (monotonic seconds).
+            retries: Instead of the sampler's own.
 
         Raises:
             Exception: LiteLLM's or the client's own; the call is recorded in `drawn` first.
@@ -144,70 +169,66 @@ class Sampler:
         options = {**params.pop("stream_options", {}), "include_usage": True}
         params |= {"stream": True, "stream_options": options}
         handled = sys.exception()
-        response, began, bill = await self._ask(request, member, params, drawn)
+        tries = self.retries if retries is None else retries
+        order = Order(request, member, params, until, tries)
+        response, began, bill = await self._asker.ask(order, drawn.calls)
         chunks: list[Any] = []
         with bill:
-            bill.cancelled = partial(
-                self._broken_off, request, member, chunks, began, asyncio.CancelledError("left")
-            )
+            bill.cancelled = partial(self._broken_off, order, chunks, began, "cancelled")
+            idle = self._asker.seconds(params)
+            end = min(until, began + _WHOLE_STREAM * idle)
             async with aclosing(response):
                 try:
-                    async for chunk in response:
+                    async for chunk in paced(response, idle, end):
                         chunks.append(chunk)
                         if delta := _delta(chunk):
                             yield delta
-                except Exception as error:
+                except _ENDS as error:
                     silence(error, params)
                     raise_own(error, handled)
-                    call = self._broken_off(request, member, chunks, began, error)
+                    left = not isinstance(error, Exception)
+                    why = "cancelled" if left else describe(error)
+                    call = self._broken_off(order, chunks, began, why)
                     drawn.calls.append(call)
                     bill.close(call)
                     raise
             call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
-            read = await self._read_stream(chunks, request, member, call)
+            read = await self._read_stream(chunks, order, call)
             bill.close(read.calls[0])
             drawn.add(read)
 
-    def cancelled(self, request: Request, member: PooledModel) -> Call:
-        """The record of a call cancelled on its way: no report comes, its prompt counts."""
-        usage = self._billing.unreported(member, request.prompt, "")
-        why = "cancelled: it was not needed any more"
-        cost = list_cost(member, usage)
-        return Call(model=member.name, requested=1, usage=usage, cost=cost, error=why)
-
-    async def _read_stream(
-        self, chunks: list[Any], request: Request, member: PooledModel, call: Call
-    ) -> Drawn:
+    async def _read_stream(self, chunks: list[Any], order: Order, call: Call) -> Drawn:
         # A provider that LiteLLM knows, else it complains aloud; what it takes for the price of a
         # client's model must not be that of another.
+        member = order.member
         model = member.model if member.client is None else f"openai/{member.model}"
         for chunk in chunks:
             chunk.model = model
         litellm = await load_litellm()
-        whole = litellm.stream_chunk_builder(chunks, messages=request.messages_for(member.name))
+        messages = order.request.messages_for(member.name)
+        whole = litellm.stream_chunk_builder(chunks, messages=messages)
         if whole and (logprobs := streamed_logprobs(chunks)):
             whole.choices[0].logprobs = logprobs
-        return self._read(whole or litellm.ModelResponse(choices=[]), request, member, call)
+        return self._read(whole or litellm.ModelResponse(choices=[]), order, call)
 
-    def _broken_off(
-        self,
-        request: Request,
-        member: PooledModel,
-        chunks: Sequence[Any],
-        began: float,
-        error: BaseException,
-    ) -> Call:
-        """A stream that failed midway: no report comes, and what was written is billed."""
+    def _broken_off(self, order: Order, chunks: Sequence[Any], began: float, why: str) -> Call:
+        """A stream that ended midway: what was written is billed, by report if there is one."""
+        member, prompt = order.member, order.request.prompt
         deltas = [delta for chunk in chunks if (delta := _delta(chunk))]
         written = "".join(delta.reasoning + delta.text for delta in deltas)
-        usage = self._billing.unreported(member, request.prompt if chunks else "", written)
+        reported = next((each for each in chunks if getattr(each, "usage", None)), None)
+        if reported is None:
+            usage = self._billing.unreported(member, prompt if chunks else "", written)
+        else:
+            counts = [self._billing.count(member, written)]
+            usage = self._billing.usage(reported, member, prompt, counts)
         return Call(
             model=member.name,
             requested=1,
             usage=usage,
             cost=list_cost(member, usage),
             latency=time.monotonic() - began,
-            error=member.masked(describe(error)),
+            error=member.masked(why),
         )
 
     async def _native_n(self, member: PooledModel) -> int:
@@ -217,33 +238,23 @@ class Sampler:
         await load_litellm()
         return catalog.native_n(member)
 
-    async def _wave(
-        self,
-        request: Request,
-        member: PooledModel,
-        params: dict[str, Any],
-        sizes: Sequence[int],
-        start: int,
-    ) -> Drawn:
-        """Calls of the given sizes, side by side."""
+    async def _wave(self, order: Order, sizes: Sequence[int], start: int, drawn: Drawn) -> None:
+        """Calls of the given sizes, side by side; what came of them is kept in any case."""
         seeds = [start + sum(sizes[:index]) for index in range(len(sizes))]
-        parts = await together(
-            self._call(request, member, seeded(params, offset), size)
-            for size, offset in zip(sizes, seeds, strict=True)
-        )
-        drawn = Drawn()
-        for part in parts:
-            drawn.add(part)
-        return drawn
-
-    async def _call(
-        self, request: Request, member: PooledModel, params: dict[str, Any], size: int
-    ) -> Drawn:
-        """One call for so many samples."""
-        drawn = Drawn()
-        extra = {"n": size} if size > 1 else {}
+        parts = [Drawn() for _ in sizes]
         try:
-            response, began, bill = await self._ask(request, member, {**params, **extra}, drawn)
+            await together(
+                self._call(order.at(offset, size), part)
+                for size, offset, part in zip(sizes, seeds, parts, strict=True)
+            )
+        finally:
+            for part in parts:
+                drawn.add(part)
+
+    async def _call(self, order: Order, drawn: Drawn) -> None:
+        """One call for so many samples."""
+        try:
+            response, began, bill = await self._asker.ask(order, drawn.calls)
         except BestRouteError as error:
             if not isinstance(error, BudgetError):
                 raise
@@ -252,73 +263,29 @@ class Sampler:
             drawn.failures.append(error)
         else:
             with bill:
-                call = Call(model=member.name, requested=size, latency=time.monotonic() - began)
-                read = self._read(response, request, member, call)
+                latency = time.monotonic() - began
+                call = Call(model=order.member.name, requested=order.n, latency=latency)
+                read = self._read(response, order, call)
                 bill.close(read.calls[0])
                 drawn.add(read)
-        return drawn
 
-    async def _ask(
-        self, request: Request, member: PooledModel, params: dict[str, Any], drawn: Drawn
-    ) -> tuple[Any, float, Bill]:
-        """The response, when it was asked for, and its open bill.
-
-        Asked again if the failure looks passing. Every failed attempt is recorded in `drawn`; the
-        last one is raised.
-        """
-        litellm = await load_litellm()
-        ask = asker(litellm, member)
-        for attempt in itertools.count():
-            try:
-                return await self._attempt(ask, request, member, params, drawn)
-            except Exception as error:
-                if attempt >= self.retries or not is_passing(error):
-                    raise
-                wait = waiting_time(error, _FIRST_DELAY * 2**attempt)
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _attempt(
-        self,
-        ask: Callable[..., Awaitable[Any]],
-        request: Request,
-        member: PooledModel,
-        params: dict[str, Any],
-        drawn: Drawn,
-    ) -> tuple[Any, float, Bill]:
-        """One attempt, paid from the purse of the routed request; see `_ask`."""
-        handled, n = sys.exception(), params.get("n", 1)
-        given = {"timeout": self.timeout, **copied(params)}
-        began = time.monotonic()
+    def _read(self, response: Any, order: Order, call: Call) -> Drawn:
+        """Samples, usage and cost out of a response, whatever is in it."""
+        member, drawn = order.member, Drawn()
         try:
-            bill = await current_purse().open(
-                request, member, n, cancelled=partial(self.cancelled, request, member)
-            )
-        except BudgetError as error:
-            drawn.calls.append(failed(member, n, began, error))
-            raise
-        try:
-            messages = copied(request.messages_for(member.name))
-            response = await ask(**given, messages=messages)
-        except Exception as error:
-            silence(error, params)
-            call = failed(member, n, began, error)
-            bill.close(call, unbilled=is_unbilled(error, handled))
-            raise_own(error, handled)
-            drawn.calls.append(call)
-            raise
-        except asyncio.CancelledError:
-            bill.close(bill.cancelled())
-            raise
-        return response, began, bill
-
-    def _read(self, response: Any, request: Request, member: PooledModel, call: Call) -> Drawn:
-        """Samples, usage and cost out of a response."""
-        samples, usage, cost = read(response, member, request.prompt, self._billing)
-        update = {"received": len(samples), "usage": usage, "cost": cost}
-        drawn = Drawn(samples=samples, calls=[call.model_copy(update=update)])
-        if not samples and call.error is None:
-            drawn.failures.append(SamplingError(f"{member.name} returned no usable response"))
+            samples, usage, cost = read(response, member, order.request.prompt, self._billing)
+        except Exception as error:  # LiteLLM lets some nonsense through, and clients may
+            drawn.failures.append(error)
+            call = self._asker.cancelled(order, 0.0, member.masked(describe(error)))
+        else:
+            drawn.samples = samples
+            update = {"received": len(samples), "usage": usage, "cost": cost}
+            if not samples:
+                ends = ", ".join(str(each.finish_reason) for each in response.choices)
+                update["error"] = f"no usable response ({ends or 'no choices'})"
+                drawn.failures.append(SamplingError(f"{member.name}: {update['error']}"))
+            call = call.model_copy(update=update)
+        drawn.calls.append(call)
         return drawn
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bestroute.deadline import within
 from bestroute.errors import BestRouteError
 from bestroute.policy.evidence import Evidence
 from bestroute.policy.likeness import likeness
@@ -67,6 +69,7 @@ class Selector:
         params: Mapping[str, Any],
         *,
         always_score: bool = False,
+        until: float = math.inf,
     ) -> Selection:
         """Pick the best valid sample; ties go to the first drawn.
 
@@ -78,6 +81,7 @@ class Selector:
             samples: n samples in the order in which they were drawn.
             params: The request's parameters; they say what is valid.
             always_score: Score a lone valid sample too.
+            until: When the reward model is not waited for any more (monotonic seconds).
         """
         reasons = {i: why_invalid(each.message, params) for i, each in enumerate(samples)}
         invalid = {index: reason for index, reason in reasons.items() if reason}
@@ -86,7 +90,7 @@ class Selector:
         if len(valid) < 2 and not (valid and always_score):
             winner = valid[0] if valid else None
             return Selection(winner, scores, tuple(samples), invalid)
-        scored = await self._score(query, [samples[index] for index in valid])
+        scored = await self._score(query, [samples[index] for index in valid], until)
         if scored.failure is None:
             update = dict(zip(valid, scored.scores.tolist(), strict=True))
             samples = [
@@ -102,7 +106,7 @@ class Selector:
             winner, scores, tuple(samples), invalid, scored.calls, degraded=scored.failure
         )
 
-    async def _score(self, query: str, samples: Sequence[Sample]) -> Scored:
+    async def _score(self, query: str, samples: Sequence[Sample], until: float) -> Scored:
         """The reward model's scores; a failure is told, not raised."""
         known = [None if self._reward.set_dependent else sample.score for sample in samples]
         texts = [sample_text(each) for each, old in zip(samples, known, strict=True) if old is None]
@@ -110,14 +114,16 @@ class Selector:
         scored = Scored(np.zeros(0))
         try:
             if texts:
-                scored = await self._reward.judge(query, texts)
+                seconds = until - time.monotonic()
+                scored = await within(seconds, self._reward.judge(query, texts))
             if scored.failure is None:
                 fresh = iter(checked(scored.scores, len(texts), name).tolist())
                 whole = np.array([next(fresh) if old is None else old for old in known])
                 return Scored(whole, scored.calls)
             failure = scored.failure
         except Exception as error:  # whatever a reward model may raise
-            says = str(error) if isinstance(error, BestRouteError) else type(error).__name__
+            tells = isinstance(error, BestRouteError | TimeoutError)
+            says = str(error) if tells else type(error).__name__
             failure = f"{name} failed: {says}"
         _log.warning("%s; self-consistency picks the sample", failure)
         return Scored(scored.scores, scored.calls, failure)

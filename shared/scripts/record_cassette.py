@@ -58,17 +58,19 @@ class RecordingSampler(Sampler):
         super().__init__(timeout=600)
         self.rows: list[dict[str, Any]] = []
 
-    async def draw(self, request: Request, member: PooledModel, n: int, *, start: int = 0) -> Drawn:
+    async def draw(
+        self, request: Request, member: PooledModel, n: int, *, start: int = 0, **limits: Any
+    ) -> Drawn:
         """Draw, and keep one row a sample."""
-        drawn = await super().draw(request, member, n, start=start)
+        drawn = await super().draw(request, member, n, start=start, **limits)
         self._keep(request, member, drawn, start)
         return drawn
 
     async def stream(
-        self, request: Request, member: PooledModel, drawn: Drawn
+        self, request: Request, member: PooledModel, drawn: Drawn, **limits: Any
     ) -> AsyncGenerator[Delta, None]:
         """Stream, and keep the row once it is whole."""
-        async for delta in super().stream(request, member, drawn):
+        async for delta in super().stream(request, member, drawn, **limits):
             yield delta
         self._keep(request, member, drawn, 0)
 

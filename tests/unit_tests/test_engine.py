@@ -23,7 +23,7 @@ from bestroute import (
     Price,
     RoutedResponse,
     Sample,
-    sampling,
+    asking,
 )
 from bestroute.errors import (
     ConfigError,
@@ -43,7 +43,7 @@ TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(asking, "_FIRST_DELAY", 0.001)
 
 
 def pool(server: ChatServer, small: int = 3, **fields: Any) -> ModelPool:

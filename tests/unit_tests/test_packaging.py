@@ -84,16 +84,17 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 
 FLOORS = (
     (
-        *("errors", "failures", "_config", "_extras", "_files", "_lazy", "_litellm", "_routed"),
-        *("_plain", "_secrets", "_sync", "_tasks", "_walks"),
+        *("errors", "failures", "breaker", "deadline", "_config", "_extras", "_files", "_lazy"),
+        *("_litellm", "_plain", "_routed", "_secrets", "_sync", "_tasks", "_walks"),
     ),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
+        *("asking", "live", "budget", "purse", "calls", "reservation"),
         *("bundle", "constraints", "explanation", "selection", "response", "reading", "trace"),
     ),
     (
-        *("events", "target", "defaults", "options", "plan"),
+        *("events", "target", "defaults", "options", "plan", "planner", "flights", "fallback"),
         *(
             "account",
             "checks",

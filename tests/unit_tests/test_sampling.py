@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bestroute import PooledModel, sampling
+from bestroute import PooledModel, asking
 from bestroute.calls import split_up
 from bestroute.errors import ConfigError, SampleLimitError, UnknownModelError
 from bestroute.query import Request
@@ -25,7 +25,7 @@ HI = Request.build("two words")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(asking, "_FIRST_DELAY", 0.001)
 
 
 def member(server: ChatServer, **fields: Any) -> PooledModel:
@@ -166,7 +166,7 @@ async def test_the_provider_says_how_long_to_wait(
         waits.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(sampling.asyncio, "sleep", noted)
+    monkeypatch.setattr(asking.asyncio, "sleep", noted)
     chat_server.reply = Reply("slow down", status=429, headers={"Retry-After": "7"})
     await Sampler(retries=1).draw(HI, member(chat_server), 1)
     assert 7.0 in waits

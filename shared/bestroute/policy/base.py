@@ -132,6 +132,11 @@ class State:
     most: Mapping[Arm, float] = field(default_factory=dict)
     unaffordable: tuple[Arm, ...] = ()
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether there is anything to answer with."""
+        return any(self.samples.values())
+
     def cost(self, arm: Arm) -> float:
         """Estimated $ of drawing an arm now, beside what was drawn of its model."""
         return self.cost_again(arm) if arm.model in self.samples else self.costs[arm]

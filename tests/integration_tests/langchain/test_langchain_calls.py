@@ -196,11 +196,11 @@ class Watched(Sampler):
     open = False
 
     async def stream(
-        self, request: Request, member: PooledModel, drawn: Drawn
+        self, request: Request, member: PooledModel, drawn: Drawn, **limits: Any
     ) -> AsyncIterator[Delta]:
         self.open = True
         try:
-            async for delta in super().stream(request, member, drawn):
+            async for delta in super().stream(request, member, drawn, **limits):
                 yield delta
         finally:
             self.open = False

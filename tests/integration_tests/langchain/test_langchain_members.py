@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.context import collect_runs
 from pydantic import BaseModel
 
-from bestroute import BestRoute, Cascade, ModelPool, PooledModel, sampling
+from bestroute import BestRoute, Cascade, ModelPool, PooledModel, asking
 from bestroute.errors import SamplingError
 from langchain_bestroute import ChatBestRoute, ChatModelClient
 from tests.house_chat import HouseChat
@@ -37,7 +37,7 @@ Make = Callable[..., BaseChatModel]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(asking, "_FIRST_DELAY", 0.001)
 
 
 @pytest.fixture(params=["house", "openai"])

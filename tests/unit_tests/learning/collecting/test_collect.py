@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bestroute import ModelPool, sampling
+from bestroute import ModelPool, asking
 from bestroute.errors import (
     ConfigError,
     DataError,
@@ -32,7 +32,7 @@ DATA = Path(sampling.__file__).parent / "data"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(asking, "_FIRST_DELAY", 0.001)
 
 
 def pool(server: ChatServer, *, small: dict[str, Any] | None = None, **big: Any) -> ModelPool:

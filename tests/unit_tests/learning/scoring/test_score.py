@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bestroute import Price, sampling
+from bestroute import Price, asking
 from bestroute.errors import ConfigError, DataError, ScoreError
 from bestroute.learning.samples import read_samples, schema
 from bestroute.learning.scoring.score import plan_scores, score
@@ -28,7 +28,7 @@ FOUR = NumberCheck(value=4).model_dump_json()
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(asking, "_FIRST_DELAY", 0.001)
 
 
 def table(**answers: Sequence[str]) -> pa.Table:

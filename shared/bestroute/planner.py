@@ -1,0 +1,96 @@
+"""From a call to its plan: the router is asked, then the policy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from bestroute.breaker import Breaker
+from bestroute.checks import check_prediction
+from bestroute.cost import CostModel
+from bestroute.deadline import Deadline, seconds_until
+from bestroute.failures import describe
+from bestroute.options import Asked
+from bestroute.plan import Plan, plan
+from bestroute.policy import Policy
+from bestroute.policy.named import Named
+from bestroute.policy.stand_in import StandIn
+from bestroute.pool import ModelPool
+from bestroute.purse import Purse
+from bestroute.routers.base import Prediction, Router
+
+_log = logging.getLogger(__name__)
+
+
+class Planner:
+    """Plans calls; where the router fails, the reference stands in.
+
+    Args:
+        pool: The model pool.
+        router: Predicts match probabilities.
+        cost_model: Estimates costs.
+        breaker: Knows which models rest.
+    """
+
+    def __init__(
+        self, pool: ModelPool, router: Router | None, cost_model: CostModel, breaker: Breaker
+    ) -> None:
+        self._pool = pool
+        self._router = router
+        self._cost_model = cost_model
+        self._breaker = breaker
+
+    async def aplan(self, asked: Asked, policy: Policy, purse: Purse, deadline: Deadline) -> Plan:
+        """`plan` without blocking the event loop, and in time."""
+        limit = asyncio.timeout(seconds_until(deadline.cut))
+        try:
+            async with limit:
+                return await asyncio.to_thread(self.plan, asked, policy, purse)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            # Here and now: all threads may be taken by routers that hang.
+            return self._plan(asked, self._stand_in("did not answer in time"), purse)
+
+    def plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
+        """Ask the router, then the policy; no model is called.
+
+        Args:
+            asked: The call.
+            policy: Decides.
+            purse: What the call may spend.
+
+        Raises:
+            NoEligibleArmError: No arm can serve it.
+            UnknownModelError: It speaks of a model that is not in the pool.
+        """
+        if not policy.needs_router or self._router is None:
+            return self._plan(asked, policy, purse)
+        try:
+            prediction = self._router.predict([asked.request.query])
+            check_prediction(prediction)
+        except Exception as error:  # whatever a router may raise
+            _log.warning("the router failed", exc_info=error)
+            return self._plan(asked, self._stand_in(f"failed ({describe(error)})"), purse)
+        return self._plan(asked, policy, purse, prediction)
+
+    def _plan(
+        self, asked: Asked, policy: Policy, purse: Purse, prediction: Prediction | None = None
+    ) -> Plan:
+        limits = asked.limits
+        if isinstance(policy, Named):
+            limits = replace(limits, model=policy.arm.model)
+        return plan(
+            asked.request,
+            policy,
+            pool=self._pool,
+            cost_model=self._cost_model,
+            prediction=prediction,
+            limits=limits,
+            purse=purse,
+            resting=self._breaker.resting(),
+        )
+
+    def _stand_in(self, what: str) -> StandIn:
+        return StandIn(self._pool.reference_arm, f"the router {what}")
