@@ -49,10 +49,14 @@ class Step(BaseModel):
         seen, told = self.seen, []
         if seen.get("n", 0) > 1:
             told.append(f"{seen['top']:.0f} of {seen['n']:.0f} agree")
+        if "similarity" in seen:
+            told.append(f"texts {seen['similarity']:.2f} alike")
         if "best" in seen:
             told.append(f"best score {seen['best']:.2f}")
         if "tokens" in seen:
             told.append(f"{seen['tokens']:.0f} tokens a sample")
+        if "logprob" in seen:
+            told.append(f"log-probability {seen['logprob']:.2f} a token")
         return ", ".join(told)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from bestroute.errors import ConfigError
 from bestroute.policy.base import Accept, Draw, State
 from bestroute.policy.belief import FEATURES, Belief, best_wave
+from bestroute.policy.evidence import Evidence
 from bestroute.policy.likeness import likeness_encoder
 from bestroute.pool import Arm
 
@@ -218,12 +219,20 @@ class Adaptive:
     def _why(self, seen: dict[str, float], state: State) -> str:
         """What was seen, in words."""
         told = [
-            f"{seen[model]:.0%} sure of the best of {evidence.n} of {model}"
-            + (f" ({evidence.agreement:.0%} agree)" if evidence.n > 1 else "")
+            f"{seen[model]:.0%} sure of the best of {evidence.n} of {model}" + _in_words(evidence)
             for model, evidence in state.evidence.items()
             if model in seen
         ]
         return f"{', '.join(told) or 'from the query alone'}: "
+
+
+def _in_words(evidence: Evidence) -> str:
+    """How far several samples agree; of open answers, how alike they are."""
+    if evidence.n < 2:
+        return ""
+    if not math.isnan(evidence.similarity):
+        return f" (texts {evidence.similarity:.2f} alike)"
+    return f" ({evidence.agreement:.0%} agree)"
 
 
 def _now(model: str, seen: Mapping[str, float], state: State) -> tuple[int, float]:

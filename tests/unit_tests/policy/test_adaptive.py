@@ -195,6 +195,42 @@ def test_what_later_waves_cost_counts_for_the_first() -> None:
     assert policy.next(state)[0].model == "small"  # type: ignore[index]
 
 
+@given(SEEDS, THRESHOLDS, st.floats(0.01, 4.0), st.floats(0.001, 0.5), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_no_walk_spends_more_than_its_budget(
+    seed: int, threshold: float, budget: float, small: float, share: float
+) -> None:
+    """Each draw fits into what is left, whatever later waves cost."""
+    state = view({"small": small, "middle": 2 * small, "big": 1.0})
+    state.costs_again = {arm: cost * share for arm, cost in state.costs.items()}
+    state.most = state.costs
+    state.pay(0.0, budget)
+    if not state.arms:
+        return
+    policy, owed = Adaptive(threshold, belief(seed)), 0.0
+
+    class Paying:
+        def next(self, state: State) -> tuple[Draw, ...] | Accept:
+            nonlocal owed
+            state.pay(state.spent + owed, budget - state.spent - owed)
+            move = policy.next(state)
+            if not isinstance(move, Accept):
+                owed = state.most[Arm(move[0].model, move[0].n)]
+            return move
+
+    walk(Paying(), state, seed)  # type: ignore[arg-type]
+    assert state.spent <= budget + 1e-9
+
+
+def test_open_answers_are_told_by_how_alike_they_are() -> None:
+    state = view({"small": 0.1, "middle": 0.1, "big": 1.0})
+    state.samples["small"] = [Sample(model="small", message={"content": "4"})] * 2
+    for similarity, told in ((0.834, "(texts 0.83 alike)"), (math.nan, "(50% agree)")):
+        state.evidence["small"] = Evidence.of(["a", "b"], [1.0, 2.0], similarity=similarity)
+        move = Adaptive(0.5, belief(0)).next(state)
+        assert told in (move.reason if isinstance(move, Accept) else move[0].reason)
+
+
 def test_what_has_no_price_is_not_drawn() -> None:
     state = view({"small": math.nan, "middle": math.nan, "big": 1.0})
     (draw,) = Adaptive(0.1, belief(0)).next(state)  # type: ignore[misc]
