@@ -32,8 +32,7 @@ from bestroute.purse import Purse
 from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
-from bestroute.routers.base import Prediction, Router
-from bestroute.routers.batching import Batches
+from bestroute.routers.base import Router
 from bestroute.sampling import Delta, Sampler
 from bestroute.selection import Selector
 from bestroute.target import KNOBS, OnUncertified, Target, thresholded
@@ -116,7 +115,6 @@ class BestRoute:
     ) -> None:
         self.pool = ModelPool.read(pool)
         self.router = router
-        self._batches = None if router is None else Batches(router)
         self.reward = reward or SelfConsistency()
         self.cost_model = cost_model or CostModel(self.pool)
         self.sampler = sampler or Sampler()
@@ -245,16 +243,9 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         asked = read(messages, options)
-<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
         self._labels.check(asked.request, self.pool)
         policy = self._policy_of(asked)
         return self._planner.plan(asked, policy, self._purse(asked)).decision
-=======
-        policy, prediction = self._policy_of(asked), None
-        if policy.needs_router and self.router is not None:
-            prediction = self.router.predict([asked.request.query])
-        return self._plan(asked, policy, self._purse(asked), prediction).decision
->>>>>>> shared/bestroute/engine.py
 
     async def aevents(
         self, messages: Messages, *, streaming: bool = False, **options: Unpack[Options]
@@ -276,21 +267,11 @@ class BestRoute:
         """
         asked = read(messages, options, streaming=streaming)
         policy = self._policy_of(asked)
-<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
         purse = self._purse(asked)
         deadline = Deadline(asked.limits.timeout, self.fallback_share)
         self._labels.check(asked.request, self.pool)
         planned = await self._planner.aplan(asked, policy, purse, deadline)
         yield Decided(planned.decision)
-=======
-        purse, prediction = self._purse(asked), None
-        if policy.needs_router and self._batches is not None:
-            prediction = await self._batches.predict(asked.request.query)
-        state, first, decision = await asyncio.to_thread(
-            self._plan, asked, policy, purse, prediction
-        )
-        yield Decided(decision)
->>>>>>> shared/bestroute/engine.py
         loop = Loop(
             asked.request,
             planned,
@@ -357,26 +338,6 @@ class BestRoute:
     def _purse(self, asked: Asked) -> Purse:
         return Purse(max_cost=asked.limits.max_cost, window_budget=self.window_budget)
 
-<<<<<<< /tmp/f/wt/shared/bestroute/engine.py
-=======
-    def _plan(
-        self, asked: Asked, policy: Policy, purse: Purse, prediction: Prediction | None
-    ) -> Plan:
-        self._labels.check(asked.request, self.pool)
-        limits = asked.limits
-        if isinstance(policy, Named):
-            limits = replace(limits, model=policy.arm.model)
-        return plan(
-            asked.request,
-            policy,
-            pool=self.pool,
-            cost_model=self.cost_model,
-            prediction=prediction,
-            limits=limits,
-            purse=purse,
-        )
-
->>>>>>> shared/bestroute/engine.py
 
 def _opened(ledger: Ledger | str | Path) -> Ledger:
     from bestroute.ledger import Ledger  # late: it brings SQLite

@@ -10,6 +10,7 @@ from bestroute.breaker import Breaker
 from bestroute.checks import check_prediction
 from bestroute.cost import CostModel
 from bestroute.deadline import Deadline, seconds_until
+from bestroute.errors import PredictionError
 from bestroute.failures import describe
 from bestroute.options import Asked
 from bestroute.plan import Plan, plan
@@ -19,6 +20,7 @@ from bestroute.policy.stand_in import StandIn
 from bestroute.pool import ModelPool
 from bestroute.purse import Purse
 from bestroute.routers.base import Prediction, Router
+from bestroute.routers.batching import Batches
 
 _log = logging.getLogger(__name__)
 
@@ -38,20 +40,23 @@ class Planner:
     ) -> None:
         self._pool = pool
         self._router = router
+        self._batches = None if router is None else Batches(router)
         self._cost_model = cost_model
         self._breaker = breaker
 
     async def aplan(self, asked: Asked, policy: Policy, purse: Purse, deadline: Deadline) -> Plan:
-        """`plan` without blocking the event loop, and in time."""
-        limit = asyncio.timeout(seconds_until(deadline.cut))
+        """`plan` without blocking the event loop, and in time; concurrent calls share batches."""
+        if not policy.needs_router or self._batches is None:
+            return await asyncio.to_thread(self._plan, asked, policy, purse)
+        limit, query = asyncio.timeout(seconds_until(deadline.cut)), asked.request.query
         try:
             async with limit:
-                return await asyncio.to_thread(self.plan, asked, policy, purse)
-        except TimeoutError:
-            if not limit.expired():
-                raise
+                prediction = await self._batches.predict(query)
+        except Exception as error:  # whatever a router may raise
+            what = "did not answer in time" if limit.expired() else f"failed ({describe(error)})"
             # Here and now: all threads may be taken by routers that hang.
-            return self._plan(asked, self._stand_in("did not answer in time"), purse)
+            return self._plan(asked, self._stand_in(what), purse)
+        return await asyncio.to_thread(self._planned, asked, policy, purse, prediction)
 
     def plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
         """Ask the router, then the policy; no model is called.
@@ -69,9 +74,15 @@ class Planner:
             return self._plan(asked, policy, purse)
         try:
             prediction = self._router.predict([asked.request.query])
-            check_prediction(prediction)
         except Exception as error:  # whatever a router may raise
-            _log.warning("the router failed", exc_info=error)
+            return self._plan(asked, self._stand_in(f"failed ({describe(error)})"), purse)
+        return self._planned(asked, policy, purse, prediction)
+
+    def _planned(self, asked: Asked, policy: Policy, purse: Purse, prediction: Prediction) -> Plan:
+        """By a prediction, if it can be relied on."""
+        try:
+            check_prediction(prediction)
+        except PredictionError as error:
             return self._plan(asked, self._stand_in(f"failed ({describe(error)})"), purse)
         return self._plan(asked, policy, purse, prediction)
 
@@ -93,4 +104,5 @@ class Planner:
         )
 
     def _stand_in(self, what: str) -> StandIn:
+        _log.warning("the router %s: the reference is asked", what)
         return StandIn(self._pool.reference_arm, f"the router {what}")

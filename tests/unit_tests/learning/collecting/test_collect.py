@@ -27,7 +27,7 @@ from bestroute.learning.samples import read_samples, schema
 from bestroute.recorded import Recording
 from tests.servers import Body, ChatServer, Reply
 
-DATA = Path(sampling.__file__).parent / "data"
+DATA = Path(asking.__file__).parent / "data"
 
 
 @pytest.fixture(autouse=True)

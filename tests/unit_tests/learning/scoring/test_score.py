@@ -21,7 +21,7 @@ from bestroute.learning.scoring.verifiers import NumberCheck, TextCheck
 from bestroute.rewards import FunctionReward, JudgeReward, RewardModel, SelfConsistency
 from tests.servers import Body, ChatServer, Reply
 
-DEMO = Path(sampling.__file__).parent / "data" / "demo_samples.parquet"
+DEMO = Path(asking.__file__).parent / "data" / "demo_samples.parquet"
 PARIS = TextCheck(accept=("Paris",)).model_dump_json()
 FOUR = NumberCheck(value=4).model_dump_json()
 
