@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +78,17 @@ class OnnxEncoder:
         runs = [[each, *each.overflowing] for each in encodings]
         owners = part_owners.repeat([len(some) for some in runs])
         flat = [run for some in runs for run in some]
-        for kept in spread(owners, len(texts), MOST_RUNS):
-            sums[owners[kept]] += self._sum(flat[kept].ids)
+        kept = spread(owners, len(texts), MOST_RUNS)
+        for owner, run in zip(owners[kept], self._each([flat[i].ids for i in kept]), strict=True):
+            sums[owner] += run
         return unit(sums)
+
+    def _each(self, runs: Sequence[Sequence[int]]) -> list[Vectors]:
+        """Sums of the runs, side by side: one alone leaves cores idle."""
+        if len(runs) == 1:
+            return [self._sum(runs[0])]
+        with ThreadPoolExecutor(min(len(runs), os.cpu_count() or 1)) as threads:
+            return list(threads.map(self._sum, runs))
 
     def _sum(self, ids: Sequence[int]) -> Vectors:
         """Sum of the hidden states of one run [dimension]."""
