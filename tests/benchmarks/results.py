@@ -44,9 +44,10 @@ _OURS = (
     "ensemble with knn, utility",
 )
 
+ADAPTIVE = "best-route, adaptive"
 
 SUMMARY_CUT = 0.4
-SUMMARISED = ("random mix", *_OURS, "knn", "oracle")
+SUMMARISED = ("random mix", *_OURS, ADAPTIVE, "knn", "oracle")
 
 
 def section(name: str) -> tuple[str, Comparison]:
@@ -93,12 +94,13 @@ def section(name: str) -> tuple[str, Comparison]:
 def summary(found: dict[str, Comparison]) -> str:
     """One line a data set: drops at one cost cut, and the gap that our routers recover."""
     column = COST_CUTS.index(SUMMARY_CUT)
-    gaps = [f"gap recovered by {name}" for name in _OURS]
+    whose = (*_OURS, ADAPTIVE)
+    gaps = [f"gap recovered by {name}" for name in whose]
     head = [f"drop (%) at {SUMMARY_CUT:.0%} cost cut", *SUMMARISED, *gaps]
     lines = [head, ["---"] * len(head)]
     for name, comparison in found.items():
         methods = [comparison.method(each) for each in SUMMARISED]
-        ours = [comparison.method(each) for each in _OURS]
+        ours = [comparison.method(each) for each in whose]
         drops = [value_of(each.drops[column]) for each in methods]
         lines.append(
             [
@@ -122,7 +124,7 @@ def _curves(recorded: Recorded, bench: Bench, router) -> dict[str, Curve]:
     ours += (bench.router(ensemble), bench.utility(ensemble))
     curves = dict(zip(_OURS, ours, strict=True))
     several = any(arm.n > 1 for arm in bench.test.arms)
-    curves["best-route, adaptive"] = bench.adaptive(router, belief_of(bench))
+    curves[ADAPTIVE] = bench.adaptive(router, belief_of(bench))
     if several:
         curves["best-route, early stop"] = bench.early_stop(router)
     for name in BASELINES:

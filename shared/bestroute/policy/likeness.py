@@ -19,7 +19,7 @@ _SHORT = 8
 
 
 def is_open(answer: object) -> bool:
-    """Whether what was taken for the answer is a whole text, which hardly any other one equals."""
+    """Whether what was taken for the answer is a whole text or program: hardly two are equal."""
     return isinstance(answer, str) and len(answer.split()) > _SHORT
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 L2 = (1e-4, 1e-3, 1e-2, 1e-1)
 
 ENOUGH = 300
-"""Training queries from which a belief is known to work; with fewer it is said that it may not."""
+"""Training queries that are advised; with fewer it is said how many are wanting."""
 
 _BINS, _MOVES = 10, 16
 
@@ -68,7 +68,7 @@ def learn(
     """
     if len(outcomes) < ENOUGH:
         _log.warning(
-            "the adaptive policy learns from %d train queries; from %d up it is known to work: "
+            "the adaptive policy learns from %d train queries, and at least %d are advised: "
             "give %d more, or compare it with one-shot on the test split before you use it",
             len(outcomes),
             ENOUGH,
