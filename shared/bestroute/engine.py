@@ -27,6 +27,7 @@ from bestroute.planner import Planner
 from bestroute.policy import Adaptive, Cascade, Decision, Policy
 from bestroute.policy.base import Thresholded
 from bestroute.policy.named import Named, named_arm
+from bestroute.policy.share import ReferenceShare, capped, count
 from bestroute.pool import ModelPool, PoolLike
 from bestroute.purse import Purse
 from bestroute.response import RoutedResponse
@@ -70,6 +71,7 @@ class BestRoute:
             first, between 0 and 1: one that answers within it is waited for.
         breaker: Leaves out models that fail again and again.
         window_budget: $ over a window of time that no call may exceed; may be shared.
+        max_reference_share: Of the last routed calls, in [0, 1]; see `policy.ReferenceShare`.
         ledger: Where each call's decision, tokens and cost are kept, or its file.
         label_sampling: Sampling parameters that the router's labels were made with, by model;
             a call that differs is warned of once.
@@ -109,6 +111,7 @@ class BestRoute:
         fallback_share: float = 0.5,
         breaker: Breaker | None = None,
         window_budget: Budget | None = None,
+        max_reference_share: ReferenceShare | float | None = None,
         ledger: Ledger | str | Path | None = None,
         label_sampling: Mapping[str, Mapping[str, Any]] | None = None,
         calibration: CalibrationTable | None = None,
@@ -123,6 +126,7 @@ class BestRoute:
         self.fallback_share = fallback_share
         self.breaker = breaker or Breaker()
         self.window_budget = window_budget
+        self.reference_share = ReferenceShare.of(max_reference_share)
         self.ledger = None if ledger is None else _opened(ledger)
         self.label_sampling = dict(label_sampling or {})
         self.calibration = calibration
@@ -287,6 +291,7 @@ class BestRoute:
             run = self.ledger.keep(run, asked.request, planned.decision, purse)
         async with aclosing(run) as events:
             async for event in events:
+                count(planned.policy, event)
                 yield event
 
     async def acomplete(self, messages: Messages, **options: Unpack[Options]) -> RoutedResponse:
@@ -328,7 +333,7 @@ class BestRoute:
 
     def _policy_of(self, asked: Asked) -> Policy:
         if asked.limits.model is None:
-            return self.policy_at(asked.target)
+            return capped(self.policy_at(asked.target), self.reference_share)
         if asked.target.given:
             raise ConfigError(
                 f"a call that names a model is not routed: leave out model=, or {', '.join(KNOBS)}"

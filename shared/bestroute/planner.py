@@ -16,6 +16,7 @@ from bestroute.options import Asked
 from bestroute.plan import Plan, plan
 from bestroute.policy import Policy
 from bestroute.policy.named import Named
+from bestroute.policy.share import Capped
 from bestroute.policy.stand_in import StandIn
 from bestroute.pool import ModelPool
 from bestroute.purse import Purse
@@ -55,7 +56,7 @@ class Planner:
         except Exception as error:  # whatever a router may raise
             what = "did not answer in time" if limit.expired() else f"failed ({describe(error)})"
             # Here and now: all threads may be taken by routers that hang.
-            return self._plan(asked, self._stand_in(what), purse)
+            return self._plan(asked, self._stand_in(what, policy), purse)
         return await asyncio.to_thread(self._planned, asked, policy, purse, prediction)
 
     def plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
@@ -75,7 +76,7 @@ class Planner:
         try:
             prediction = self._router.predict([asked.request.query])
         except Exception as error:  # whatever a router may raise
-            return self._plan(asked, self._stand_in(f"failed ({describe(error)})"), purse)
+            return self._plan(asked, self._failed(error, policy), purse)
         return self._planned(asked, policy, purse, prediction)
 
     def _planned(self, asked: Asked, policy: Policy, purse: Purse, prediction: Prediction) -> Plan:
@@ -83,7 +84,7 @@ class Planner:
         try:
             check_prediction(prediction)
         except PredictionError as error:
-            return self._plan(asked, self._stand_in(f"failed ({describe(error)})"), purse)
+            return self._plan(asked, self._failed(error, policy), purse)
         return self._plan(asked, policy, purse, prediction)
 
     def _plan(
@@ -103,6 +104,11 @@ class Planner:
             resting=self._breaker.resting(),
         )
 
-    def _stand_in(self, what: str) -> StandIn:
+    def _failed(self, error: Exception, policy: Policy) -> Policy:
+        return self._stand_in(f"failed ({describe(error)})", policy)
+
+    def _stand_in(self, what: str, policy: Policy) -> Policy:
+        """The reference in a policy's place, under the same cap."""
         _log.warning("the router %s: the reference is asked", what)
-        return StandIn(self._pool.reference_arm, f"the router {what}")
+        stand_in = StandIn(self._pool.reference_arm, f"the router {what}")
+        return policy.over(stand_in) if isinstance(policy, Capped) else stand_in

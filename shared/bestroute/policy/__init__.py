@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bestroute.policy.fixed import FixedArm, RandomMix
     from bestroute.policy.named import Named
     from bestroute.policy.oneshot import OneShot
+    from bestroute.policy.share import ReferenceShare
     from bestroute.policy.utility import Utility
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "OneShot",
     "Policy",
     "RandomMix",
+    "ReferenceShare",
     "State",
     "Utility",
 ]
@@ -44,6 +46,7 @@ __getattr__ = names_of(
         "OneShot": "oneshot",
         "Policy": "base",
         "RandomMix": "fixed",
+        "ReferenceShare": "share",
         "State": "base",
         "Utility": "utility",
     },
