@@ -219,7 +219,9 @@ def answer(
         if exchange.body.get("stream"):
             await _stream(exchange, given[0], usage, between, stop_after)
         else:
-            await raw(json.dumps(completion(exchange.body, given, usage)), between=between)(exchange)
+            await raw(json.dumps(completion(exchange.body, given, usage)), between=between)(
+                exchange
+            )
 
     return play
 
@@ -232,8 +234,7 @@ async def _stream(
     deltas = [{"role": "assistant", "content": ""}]
     deltas += [{"content": f"{word} "} for word in str(choice.content or "").split()]
     events = [
-        {**head, "choices": [{"index": 0, "delta": each, "finish_reason": None}]}
-        for each in deltas
+        {**head, "choices": [{"index": 0, "delta": each, "finish_reason": None}]} for each in deltas
     ]
     events += [{**head, "choices": [{"index": 0, "delta": {}, "finish_reason": choice.finish}]}]
     events += [{**head, "choices": [], "usage": usage}] if usage else []

@@ -153,7 +153,8 @@ class Account:
             refused = [each for each in self.failures if isinstance(each, BudgetError)]
             if refused and len(refused) == len(self.calls):
                 raise refused[-1]
-            raise self.error("no model gave a response", late=late)
+            in_time = " in time" if late else ""
+            raise self.error(f"no model gave a response{in_time}", late=late)
         reference = self._pool.reference.name
         of_reference = [sample for sample in self.samples if sample.model == reference]
         self.degraded.append("no valid sample; the last one of the dearest model asked is given")

@@ -46,8 +46,8 @@ class Billing:
             counts: Tokens of each choice, counted here.
         """
         report = getattr(response, "usage", None)
-        prompt = int(getattr(report, "prompt_tokens", 0) or 0)
-        completion = int(getattr(report, "completion_tokens", 0) or 0)
+        prompt = max(0, int(getattr(report, "prompt_tokens", 0) or 0))
+        completion = max(0, int(getattr(report, "completion_tokens", 0) or 0))
         written = sum(counts)
         doubtful = completion == 0 < written or self._reports_one_choice(member, completion, counts)
         return Usage(
@@ -98,7 +98,7 @@ def _written(message: Mapping[str, Any]) -> str:
 
 
 def _detail(usage: Any, group: str, name: str) -> int:
-    return int(getattr(getattr(usage, group, None), name, None) or 0)
+    return max(0, int(getattr(getattr(usage, group, None), name, None) or 0))
 
 
 def is_unbilled(error: BaseException, handled: BaseException | None = None) -> bool:

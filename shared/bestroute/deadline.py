@@ -73,10 +73,15 @@ async def paced(items: AsyncIterable[T], idle: float, until: float) -> AsyncIter
     Raises:
         TimeoutError: One did not come in time.
     """
-    iterator = aiter(items)
+    iterator, began = aiter(items), time.monotonic()
     while True:
+        left = until - time.monotonic()
         try:
-            item = await within(min(idle, until - time.monotonic()), anext(iterator))
+            item = await within(min(idle, left), anext(iterator))
         except StopAsyncIteration:
             return
+        except TimeoutError as error:
+            if idle <= left or time.monotonic() < until:
+                raise
+            raise TimeoutError(f"no end within {until - began:.3g} seconds") from error
         yield item

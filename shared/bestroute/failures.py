@@ -22,12 +22,15 @@ _NOTHING_CAME = {
     "TimeoutException",
 }
 _NO_TRUST = {"SSLError", "CertificateError"}
-_TOO_LONG = "ContextWindowExceededError"
-_NOT_OF_THE_REQUEST = (
+# Classes of LiteLLM's, and codes in the bodies of OpenAI's kind that it overlooks.
+_TOO_LONG = {"ContextWindowExceededError", "context_length_exceeded"}
+_NOT_OF_THE_REQUEST = {
     "ContentPolicyViolationError",  # another provider may think otherwise
     "RejectedRequestError",
+    "content_filter",
+    "content_policy_violation",
     "UnsupportedParamsError",  # another model may take it
-)
+}
 _MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
 _LONGEST_WAIT = 60.0
 
@@ -55,8 +58,9 @@ class Failure(Enum):
         Packages wrap each other's errors, so that the causes are asked as well.
         """
         names = {kind.__name__ for each in _causes(error) for kind in type(each).__mro__}
+        names |= {str(getattr(each, "code", None)) for each in _causes(error)}
         statuses = [status for each in _causes(error) if (status := _status(each))]
-        if _TOO_LONG in names or 413 in statuses:  # to LiteLLM, 413 is a rate limit
+        if names & _TOO_LONG or 413 in statuses:  # to LiteLLM, 413 is a rate limit
             return cls.TOO_LONG
         if names & _NO_TRUST or any(map(_is_missing_key, _causes(error))):
             return cls.BARRED
@@ -69,7 +73,7 @@ class Failure(Enum):
         if status in (401, 402, 403, 404):
             return cls.BARRED
         if status in (400, 422):
-            return cls.OTHER if names.intersection(_NOT_OF_THE_REQUEST) else cls.REFUSED
+            return cls.OTHER if names & _NOT_OF_THE_REQUEST else cls.REFUSED
         if status == 429:
             return cls.BUSY
         return cls.PASSING if litellm()._should_retry(status) else cls.OTHER

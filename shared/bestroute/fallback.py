@@ -111,7 +111,8 @@ class Fallback:
     def _everyone(self, under_way: Container[str]) -> tuple[Draw, ...]:
         self.readmit()
         models = dict.fromkeys(arm.model for arm in remaining(self._state))
-        why = "nothing came in time: everyone else is asked"
+        why = f"nothing came within {self._account.elapsed:.3g} seconds: everyone else is asked"
+        self._account.degraded.append(why)
         return tuple(
             Draw(model=model, n=1, reason=why) for model in models if model not in under_way
         )

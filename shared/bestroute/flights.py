@@ -52,13 +52,29 @@ class Flights:
         self._deadline = deadline
         self._reference = reference
         self._air: dict[str, Flight] = {}
+        self._late: set[str] = set()
 
     def __contains__(self, model: object) -> bool:
         """Whether a model is being asked."""
         return model in self._air
 
-    def start(self, draw: Draw, drawing: Drawing, drawn: Drawn, task: Awaitable[Any]) -> None:
-        """One more; what it brings is put into `drawn`."""
+    def start(
+        self,
+        draw: Draw,
+        drawing: Drawing,
+        drawn: Drawn,
+        task: Awaitable[Any],
+        *,
+        late: bool = False,
+    ) -> None:
+        """One more; what it brings is put into `drawn`.
+
+        Args:
+            draw, drawing, drawn, task: See `Flight`.
+            late: Whether it has been under way for too long.
+        """
+        if late:
+            self._late.add(draw.model)
         future = asyncio.ensure_future(task)
         self._air[draw.model] = Flight(draw, drawing, drawn, future, time.monotonic())
 
@@ -79,6 +95,7 @@ class Flights:
         late = await _wait(flights, self._deadline.next)
         if late and not self._deadline.is_over:
             if not in_hand and not any(flight.drawn.samples for flight in flights):
+                self._late |= {flight.draw.model for flight in late}
                 return self._take_down(flight for flight in flights if flight not in late)
             await self._cut_off(each for each in late if each.draw.model != self._reference)
             late = [each for each in late if each.draw.model == self._reference]
@@ -87,11 +104,13 @@ class Flights:
         return self._take_down(flights)
 
     async def land_any(self) -> list[Flight]:
-        """Wait for all there are, until the reference has answered; the rest is cancelled."""
-        flights = list(self._air.values())
-        late = await _wait(flights, self._deadline.end, enough=self._reference)
-        if self._deadline.is_over:
-            await self._cut_off(late)
+        """Wait for all there are, until the reference has answered; the rest is cancelled.
+
+        Those that were late before count as having failed.
+        """
+        left = await _wait(list(self._air.values()), self._deadline.end, enough=self._reference)
+        over, late = self._deadline.is_over, self._late
+        await self._cut_off(each for each in left if over or each.draw.model in late)
         return await self.recall()
 
     async def recall(self, why: str = _NOT_NEEDED) -> list[Flight]:
