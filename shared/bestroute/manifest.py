@@ -37,7 +37,7 @@ OWN_KEY = frozenset(
 Many others are sent OPENAI_API_KEY where their own is not set.
 """
 
-_MODEL_ID = re.compile(r"\w[\w.:@+-]*(/[\w.:@+-]+)*", re.ASCII)
+_MODEL_ID = re.compile(r"(?!os\.environ)\w[\w.:@+-]*(/[\w.:@+-]+)*", re.ASCII)
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _REVISION = re.compile(r"\w[\w./-]*", re.ASCII)
 _MOST_MODELS = 256
