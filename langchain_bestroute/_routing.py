@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_core.load.serializable import Serializable
 from pydantic import ConfigDict, Field
 
+from bestroute.budget import Budget
 from bestroute.defaults import CallDefaults
 from bestroute.pool import PoolLike
 from bestroute.source import Source
@@ -31,6 +32,8 @@ class Routing(CallDefaults, Serializable):
         engine: Instead of all these, an engine built by hand (with a router, policy or reward
             model of your own). Such an object can be neither pickled nor serialised.
         max_retries: Further attempts of a call after a passing failure.
+        window_budget: $ over a window of time that no call may exceed; may be shared.
+        ledger: File where each call's decision, tokens and cost are kept.
 
     The options are the fields of `bestroute.defaults.CallDefaults`.
 
@@ -52,6 +55,8 @@ class Routing(CallDefaults, Serializable):
         revision: str | None = None,
         engine: BestRoute | None = None,
         max_retries: int | None = None,
+        window_budget: Budget | None = None,
+        ledger: str | Path | None = None,
         **fields: Any,
     ) -> None:
         if fields.pop("api_key", None) is not None:
@@ -66,6 +71,8 @@ class Routing(CallDefaults, Serializable):
             artifact=artifact,
             revision=revision,
             max_retries=max_retries,
+            window_budget=window_budget,
+            ledger=ledger,
         )
         super().__init__(source=source, **fields)
         self.engine.policy_at(Target.of(self))  # a mistake shows here, not at the first call

@@ -16,17 +16,18 @@ from llama_index.core.base.llms.types import (
     CompletionResponseGen,
     LLMMetadata,
 )
-from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import ConfigDict, Field, field_serializer
 
 from bestroute import BestRoute, catalog
+from bestroute.budget import Budget
 from bestroute.defaults import CallDefaults
 from bestroute.errors import RequestError
 from bestroute.pool import PooledModel, PoolLike
 from bestroute.source import Source
 from bestroute.target import Target
+from llamaindex_bestroute._limits import longest_answer, smallest_window
 from llamaindex_bestroute._messages import to_openai
 from llamaindex_bestroute._prompting import Prompting
 from llamaindex_bestroute._question import (
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
     from bestroute.policy import Policy
 
-_UNKNOWN_WINDOW = 8192
-_LONGEST = ("max_completion_tokens", "max_tokens")
 _OURS = ("messages", "streaming")
 _SHOWN = (
     "max_n",
@@ -82,6 +81,8 @@ class BestRouteLLM(CallDefaults, Prompting):
         engine: Instead of all these, an engine built by hand (with a router, policy or reward
             model of your own). Such a model can be neither pickled nor built from its dump.
         max_retries: Further attempts of a call after a passing failure.
+        window_budget: $ over a window of time that no call may exceed; may be shared.
+        ledger: File where each call's decision, tokens and cost are kept.
 
     The options of every call are fields, those of `CallDefaults`. Fields of its own are:
 
@@ -122,6 +123,8 @@ class BestRouteLLM(CallDefaults, Prompting):
         revision: str | None = None,
         engine: BestRoute | None = None,
         max_retries: int | None = None,
+        window_budget: Budget | None = None,
+        ledger: str | Path | None = None,
         **fields: Any,
     ) -> None:
         given = fields.pop("source", None)
@@ -132,6 +135,8 @@ class BestRouteLLM(CallDefaults, Prompting):
             artifact=artifact,
             revision=revision,
             max_retries=max_retries,
+            window_budget=window_budget,
+            ledger=ledger,
         )
         super().__init__(source=source, **fields)
         if source is not given:  # a pickle's is built when first asked for
@@ -179,14 +184,12 @@ class BestRouteLLM(CallDefaults, Prompting):
     def metadata(self) -> LLMMetadata:
         """What holds for every model that may be asked."""
         models = self._members
-        window, tools = self.context_window, self.is_function_calling_model
-        if window is None:
-            window = min(catalog.context_window(each) or _UNKNOWN_WINDOW for each in models)
+        tools = self.is_function_calling_model
         if tools is None:
             tools = all(catalog.can(each, "tools") for each in models)
         return LLMMetadata(
-            context_window=window,
-            num_output=self.max_tokens or max(map(_longest_answer, models)),
+            context_window=self.context_window or smallest_window(models),
+            num_output=self.max_tokens or longest_answer(models),
             is_chat_model=True,
             is_function_calling_model=tools,
             model_name=self._model_name,
@@ -346,8 +349,3 @@ class BestRouteLLM(CallDefaults, Prompting):
         if not calls and error_on_no_tool_call:
             raise ValueError("expected a tool call, but the response has none")
         return calls
-
-
-def _longest_answer(member: PooledModel) -> int:
-    known = (member.params.get(name) for name in _LONGEST)
-    return next((each for each in known if isinstance(each, int)), DEFAULT_NUM_OUTPUTS)

@@ -95,10 +95,13 @@ class Asker:
         began = time.monotonic()
         cancelled = partial(self.cancelled, order, began)
         try:
-            bill = await current_purse().open(request, member, order.n, cancelled=cancelled)
+            bill = await current_purse().open(
+                request, member, order.n, until=order.until, cancelled=cancelled
+            )
         except BudgetError as error:
             calls.append(failed(member, order.n, began, error))
             raise
+        began = time.monotonic()
         given = copied(order.params)
         seconds = min(self.seconds(given), order.until - began)
         if seconds < math.inf:

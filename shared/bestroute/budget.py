@@ -143,9 +143,9 @@ class Turn:
             return
 
     async def wait(self, until: float) -> bool:
-        """Wait, at most until that moment of the loop's clock; whether it has come."""
+        """Wait, at most until that moment (monotonic seconds); whether it has come."""
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(until - time.monotonic()):
                 await self._come.wait()
         except TimeoutError:
             return False

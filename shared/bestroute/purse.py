@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -87,6 +88,7 @@ class Purse:
         member: PooledModel,
         n: int,
         *,
+        until: float = math.inf,
         cancelled: Callable[[], Call],
     ) -> Bill:
         """Set aside the most that a call may cost, once calls under way have left enough of it.
@@ -95,6 +97,7 @@ class Purse:
             request: What is asked.
             member: Who is asked.
             n: How many samples.
+            until: When it is too late to wait for them (monotonic seconds).
             cancelled: What the call counts as while it is under way.
 
         Raises:
@@ -106,13 +109,13 @@ class Purse:
             if refusal := self.refusal(0.0, member.name, reservation.unknown):
                 raise refusal
             most = reservation.dollars(n)
-            await self._set_aside(most, f"{n} of {member.name}")
+            await self._set_aside(most, f"{n} of {member.name}", until)
         bill = Bill(self, most, cancelled)
         self._open.append(bill)
         return bill
 
-    async def _set_aside(self, dollars: float, what: str) -> None:
-        until = asyncio.get_running_loop().time() + _PATIENCE
+    async def _set_aside(self, dollars: float, what: str, until: float) -> None:
+        until = min(until, time.monotonic() + _PATIENCE)
         while (turn := self._take(dollars)) is not True:
             if turn is False or not await turn.wait(until):
                 raise self.refusal(dollars, what) or BudgetError(

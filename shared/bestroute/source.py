@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 
+from bestroute.budget import Budget
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.pool import ModelPool
 
@@ -33,6 +34,9 @@ class Source(BaseModel):
         revision: Branch, tag or commit on the hub.
         digest: Which saved router: another one under the same name is refused.
         max_retries: Further attempts of a call after a passing failure.
+        window_budget: $ over a window of time; what is built from a dump or a pickle has one of
+            its own, unspent.
+        ledger: File where each call's decision, tokens and cost are kept.
         handmade: Stands for an engine built by hand, which cannot be written down.
     """
 
@@ -43,6 +47,8 @@ class Source(BaseModel):
     revision: str | None = None
     digest: str | None = None
     max_retries: int | None = Field(default=None, ge=0)
+    window_budget: Budget | None = None
+    ledger: str | None = None
     handmade: str | None = None
 
     _engine: BestRoute | None = PrivateAttr(default=None)
@@ -86,8 +92,8 @@ class Source(BaseModel):
         given = {name: value for name, value in recipe.items() if value is not None}
         if "pool" in given:
             given["pool"] = ModelPool.read(given["pool"])
-        if "artifact" in given:
-            given["artifact"] = str(given["artifact"])
+        for name in given.keys() & {"artifact", "ledger"}:
+            given[name] = str(given[name])
         source = cls(**given)
         engine = source.engine
         if source.artifact is None:
@@ -114,7 +120,7 @@ class Source(BaseModel):
         from bestroute.engine import BestRoute  # late: it brings numpy and all the parts
         from bestroute.sampling import Sampler
 
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"window_budget": self.window_budget, "ledger": self.ledger}
         if self.max_retries is not None:
             options["sampler"] = Sampler(retries=self.max_retries)
         if self.artifact is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import pickle
 import threading
 from typing import Any
@@ -154,7 +155,7 @@ def purse(*budgets: Budget) -> Purse:
 
 
 async def spend(purse: Purse, most: float, paid: float, seconds: float = 0.0) -> None:
-    await purse._set_aside(most, "a call")
+    await purse._set_aside(most, "a call", math.inf)
     await asyncio.sleep(seconds)
     for cap in purse.caps.values():
         cap.settle(most, paid)
