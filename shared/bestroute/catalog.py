@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,9 @@ from bestroute._litellm import litellm
 from bestroute.errors import UnknownModelError
 from bestroute.pool import PooledModel, Price
 from bestroute.query import Need, Request
+
+CACHED_FROM = 1024
+"""OpenAI's and Google's documented minimum, and that of most models of Anthropic."""
 
 _SUPPORTS: Mapping[Need, str] = {
     "vision": "supports_vision",
@@ -141,6 +145,15 @@ def context_window(member: PooledModel) -> int | None:
     entry = _entry(member)
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
     return int(window) if window else None
+
+
+def cached_from(member: PooledModel) -> float:
+    """Tokens from which its provider keeps a prompt in its cache; inf where it keeps none unasked.
+
+    Anthropic keeps what is marked: `cache_control_injection_points` in `params` does that.
+    """
+    marked = "cache_control_injection_points" in member.params
+    return math.inf if "claude" in member.model.lower() and not marked else CACHED_FROM
 
 
 def native_n(member: PooledModel) -> int:

@@ -17,15 +17,6 @@ from bestroute.pool import Arm, ModelPool, Price
 CHARS_PER_TOKEN = 4.0
 DEFAULT_OUTPUT_TOKENS = 256.0
 
-CACHED_FROM = 1024
-"""Tokens from which providers keep a prompt: OpenAI's documented minimum, and that of most models
-of Anthropic and Google; some need 2,048 or 4,096."""
-
-
-def cached_again(prompt_tokens: float) -> float:
-    """Prompt tokens that the provider's cache holds when the same prompt is sent once more."""
-    return prompt_tokens if prompt_tokens >= CACHED_FROM else 0.0
-
 
 class TokenStats(BaseModel):
     """What a model's traffic looked like on the training split.
@@ -54,6 +45,7 @@ class _Rates(NamedTuple):
     prompt_token: NDArray[np.float64]
     cached_token: NDArray[np.float64]
     output_token: NDArray[np.float64]
+    cached_from: NDArray[np.float64]
 
 
 class CostModel:
@@ -96,6 +88,10 @@ class CostModel:
         stats = self.stats.get(model, _UNKNOWN)
         return max(0.0, stats.prompt_base + stats.prompt_ratio * len(prompt))
 
+    def cached_from(self, model: str) -> float:
+        """Prompt tokens from which a model's provider reads a prompt that is sent again."""
+        return catalog.cached_from(self.pool[model])
+
     def output_tokens(self, model: str) -> float:
         """Expected completion tokens of one sample."""
         return self.stats.get(model, _UNKNOWN).output_tokens
@@ -118,7 +114,8 @@ class CostModel:
                 them for this query.
             cached_tokens: Prompt tokens that the provider still holds in its cache, at most the
                 whole prompt: each call of the arm reads them at the cached price.
-            again: Whether the model was sent this very prompt a moment ago (`cached_again`).
+            again: Whether the model was sent this very prompt a moment ago: its provider then
+                reads it from its cache, if it is long enough (`catalog.cached_from`).
 
         Raises:
             MissingPriceError: The model has no price.
@@ -126,8 +123,8 @@ class CostModel:
         expected = self.output_tokens(arm.model) if output_tokens is None else output_tokens
         price = self.price(arm.model)
         prompt_tokens = self.prompt_tokens(arm.model, prompt)
-        if again:
-            cached_tokens = max(cached_tokens, cached_again(prompt_tokens))
+        if again and prompt_tokens >= self.cached_from(arm.model):
+            cached_tokens = prompt_tokens
         prompt_cost = price.cost(prompt_tokens, 0, cached_tokens)
         return self._calls(arm) * prompt_cost + price.cost(0, arm.n * expected)
 
@@ -159,7 +156,8 @@ class CostModel:
         prompt_tokens = (base + np.asarray(characters)[:, None] * ratio).clip(0)
         if again:
             reading = [self.rates(arm, cached=True)[0] for arm in arms]
-            per_prompt_token = np.where(prompt_tokens < CACHED_FROM, per_prompt_token, reading)
+            short = prompt_tokens < [self.cached_from(arm.model) for arm in arms]
+            per_prompt_token = np.where(short, per_prompt_token, reading)
         expected = np.where(np.isnan(output_tokens), mean, output_tokens)
         return np.asarray(per_prompt_token * prompt_tokens + per_output_token * expected)
 
@@ -185,7 +183,7 @@ class CostModel:
         expected = rates.output_tokens if output_tokens is None else output_tokens
         costs = tokens * rates.prompt_token + expected * rates.output_token
         less = rates.prompt_token - rates.cached_token
-        again = np.where(tokens < CACHED_FROM, 0.0, tokens)
+        again = np.where(tokens < rates.cached_from, 0.0, tokens)
         if cached_tokens:
             held = [cached_tokens.get(arm.model, 0.0) for arm in self.pool.arms]
             cached = np.minimum(held, tokens)
@@ -194,9 +192,10 @@ class CostModel:
 
     @cached_property
     def _rates(self) -> _Rates:
-        stats = [self.stats.get(arm.model, _UNKNOWN) for arm in self.pool.arms]
+        arms = self.pool.arms
+        stats = [self.stats.get(arm.model, _UNKNOWN) for arm in arms]
         seen = [(each.prompt_base, each.prompt_ratio, each.output_tokens) for each in stats]
-        prices = [self._known_rates(arm) for arm in self.pool.arms]
+        prices = [(*self._known_rates(arm), self.cached_from(arm.model)) for arm in arms]
         return _Rates(*np.array(seen).T, *np.array(prices).T)
 
     def _known_rates(self, arm: Arm) -> tuple[float, float, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bestroute._routed import asked_before, drawn_so_far
+from bestroute import catalog
+from bestroute._routed import cached_from, drawn_so_far
 from bestroute._walks import END
 from bestroute.account import Account
 from bestroute.breaker import Breaker
@@ -234,7 +236,9 @@ class Loop:
     def _enter(self, draw: Draw) -> None:
         """Tell the context of a task which routed request it serves."""
         drawn_so_far.set(self._recorded)
-        asked_before.set(draw.model in self.state.samples)
+        member = self._pool[draw.model]
+        again = draw.model in self.state.samples
+        cached_from.set(catalog.cached_from(member) if again else math.inf)
 
     async def _stream(self, draw: Draw) -> AsyncGenerator[Event, None]:
         """Stream the text of one sample; what goes wrong before it begins is a failed draw.

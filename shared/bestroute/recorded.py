@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from bestroute._litellm import litellm
-from bestroute._routed import asked_before, drawn_so_far, recorded_before
-from bestroute.cost import cached_again
+from bestroute._routed import cached_from, drawn_so_far, recorded_before
 from bestroute.errors import SampleLimitError, UnrecordedError
 
 PROVIDER = "recorded"
@@ -163,7 +162,7 @@ def _answer(recordings: Sequence[Recording], call: Mapping[str, Any]) -> Any:
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
-        prompt_tokens_details={"cached_tokens": int(cached_again(prompt) * asked_before.get())},
+        prompt_tokens_details={"cached_tokens": prompt if prompt >= cached_from.get() else 0},
     )
     return module.ModelResponse(model=call["model"], choices=choices, usage=usage)
 

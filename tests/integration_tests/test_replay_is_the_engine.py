@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from bestroute import BestRoute, Cascade, ModelPool, Prediction, Price
-from bestroute.cost import CACHED_FROM
+from bestroute.catalog import CACHED_FROM
 from bestroute.learning.beliefs.train import learn
 from bestroute.learning.evaluation.replay import Replay
 from bestroute.learning.fit import train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -32,6 +33,21 @@ def test_prices_of_cached_prompts_come_from_the_map(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(litellm.model_cost, "openai/cached", cached)
     assert catalog.price(member("openai/plain")) == Price(input=2, output=4)
     assert catalog.price(member("openai/cached")) == Price(input=2, output=4, cached_input=0.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "kept"),
+    [
+        ("openai/gpt-4o", {}, 1024),
+        ("anthropic/claude-sonnet-4-5", {}, math.inf),
+        ("bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0", {}, math.inf),
+        ("anthropic/claude-sonnet-4-5", {"cache_control_injection_points": [{}]}, 1024),
+    ],
+)
+def test_long_prompts_are_kept_unless_they_must_be_marked(
+    model: str, params: dict[str, Any], kept: float
+) -> None:
+    assert catalog.cached_from(member(model, params=params)) == kept
 
 
 def test_the_pool_s_word_wins() -> None:

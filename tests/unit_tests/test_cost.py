@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bestroute import Arm, ModelPool
-from bestroute.cost import CACHED_FROM, CostModel, TokenStats
+from bestroute.catalog import CACHED_FROM
+from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import MissingPriceError, UnknownModelError
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from bestroute import BestRoute, ModelPool, PooledModel
-from bestroute._routed import asked_before, drawn_so_far, recorded_before
-from bestroute.cost import CACHED_FROM
+from bestroute._routed import cached_from, drawn_so_far, recorded_before
 from bestroute.errors import SampleLimitError, UnrecordedError
 from bestroute.query import Request
 from bestroute.recorded import PROVIDER, Recording, recording_key
@@ -155,16 +155,16 @@ async def test_the_same_request_in_other_words_is_found(recording: Recording) ->
     assert len(drawn.samples) == 1
 
 
-@pytest.mark.parametrize(("length", "cached"), [(CACHED_FROM, CACHED_FROM), (CACHED_FROM - 1, 0)])
+@pytest.mark.parametrize(("length", "cached"), [(1024, 1024), (1023, 0)])
 async def test_a_later_wave_reads_a_long_prompt_from_the_cache(length: int, cached: int) -> None:
     recording = Recording([{**row, "prompt_tokens": length} for row in rows(6)])
     recording.install()
     price = {"input": 1, "output": 0, "cached_input": 0.25}
     try:
-        for before, read in ((False, 0), (True, cached)):
-            token = asked_before.set(before)
+        for kept, read in ((math.inf, 0), (1024, cached)):
+            token = cached_from.set(kept)
             drawn = await Sampler().draw(Request.build(CHAT), member(price=price), 2)
-            asked_before.reset(token)
+            cached_from.reset(token)
             (call,) = drawn.calls
             assert call.usage.cached_tokens == read
             assert call.cost == pytest.approx((length - 0.75 * read) / 1e6)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bestroute.cost import CostModel, cached_again
+from bestroute.cost import CostModel
 from bestroute.errors import DataError
 from bestroute.learning.bestofn import Floats, Indices
 from bestroute.learning.evaluation.recording import Recording
@@ -97,6 +97,7 @@ class Replay:
             for arm in pool.arms
             for cached in (False, True)
         }
+        self._cached_from = {each.name: prices.cached_from(each.name) for each in pool.models}
         needed = {member.name: member.max_samples for member in pool.models}
         sets = SampleSets(table, needed, agreement=agreement, proxy=proxy, evidence=extract_answer)
         recorded: dict[str, dict[str, Recording]] = {}
@@ -210,9 +211,10 @@ class Replay:
     ) -> Floats:
         """$ of an arm whose samples have so many completion tokens together.
 
-        Where the model was sent the prompt before, its provider is taken to read it from its cache.
+        Where the model was sent the prompt before, its provider is taken to read it from its
+        cache, if that holds any (`catalog.cached_from`).
         """
-        cached = again and cached_again(recording.prompt_tokens) > 0
+        cached = again and recording.prompt_tokens >= self._cached_from[arm.model]
         per_prompt_token, per_output_token = self._rates[arm, cached]
         return per_prompt_token * recording.prompt_tokens + per_output_token / arm.n * tokens
 
