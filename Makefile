@@ -1,7 +1,7 @@
 # Everything runs in the Python environment that is active.
 PYTHON ?= python3
 
-.PHONY: install lint types unit test serve live format demo
+.PHONY: install lint types unit test serve deploy docs wheel live format demo
 
 install:
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -23,6 +23,19 @@ serve:
 	$(PYTHON) -m venv .venv-serve
 	.venv-serve/bin/pip install --quiet --editable ".[serve]" llm pytest pytest-asyncio pytest-socket pytest-timeout
 	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_serve.py
+
+# Two servers behind nginx, one Redis: needs both on this machine (Debian: redis-server, nginx).
+deploy: serve
+	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_deploy.py
+
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet "mkdocs-material>=9.5" "mkdocstrings[python]>=0.26" ruff
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+# The built wheel in clean environments, with each extra alone: make wheel EXTRAS="none cli".
+wheel:
+	$(PYTHON) shared/scripts/check_wheel.py $(EXTRAS)
 
 # Against a real local LLM: see CONTRIBUTING.md.
 live:
