@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bestroute.deadline import within
+from bestroute._aside import aside
 from bestroute.errors import BestRouteError
 from bestroute.policy.evidence import Evidence
 from bestroute.policy.likeness import likeness
@@ -74,7 +75,7 @@ class Selector:
         """Pick the best valid sample; ties go to the first drawn.
 
         A score that a sample already has is kept, unless scores depend on the whole set. A
-        reward model that fails loses no sample: self-consistency stands in for it.
+        reward model that fails, or is late, loses no sample: self-consistency stands in for it.
 
         Args:
             query: The text of the query.
@@ -83,7 +84,7 @@ class Selector:
             always_score: Score a lone valid sample too.
             until: When the reward model is not waited for any more (monotonic seconds).
         """
-        reasons = {i: why_invalid(each.message, params) for i, each in enumerate(samples)}
+        reasons = await aside(lambda: _reasons(samples, params), size=_size(samples))
         invalid = {index: reason for index, reason in reasons.items() if reason}
         valid = [index for index in reasons if index not in invalid]
         scores = np.full(len(samples), np.nan)
@@ -99,12 +100,25 @@ class Selector:
             ]
         else:
             texts = [sample_text(samples[index]) for index in valid]
-            scored = Scored(SelfConsistency().score(query, texts), scored.calls, scored.failure)
+            stand_in = await SelfConsistency().ascore(query, texts)
+            scored = Scored(stand_in, scored.calls, scored.failure)
         scores[valid] = scored.scores
         winner = valid[int(np.argmax(scored.scores))]
         return Selection(
             winner, scores, tuple(samples), invalid, scored.calls, degraded=scored.failure
         )
+
+    async def evidence(
+        self, samples: Sequence[Sample], params: Mapping[str, Any], *, alike: bool = False
+    ) -> Evidence:
+        """`evidence_of`, long samples off the event loop."""
+        size = math.inf if alike else _size(samples)
+        return await aside(lambda: evidence_of(samples, params, alike=alike), size=size)
+
+    async def warmup(self) -> None:
+        """Do once what would make the first request wait; nothing is paid for it."""
+        await self._reward.warmup()
+        await asyncio.to_thread(_reasons, [_PROBE], _PROBED)
 
     async def _score(self, query: str, samples: Sequence[Sample], until: float) -> Scored:
         """The reward model's scores; a failure is told, not raised."""
@@ -115,7 +129,7 @@ class Selector:
         try:
             if texts:
                 seconds = until - time.monotonic()
-                scored = await within(seconds, self._reward.judge(query, texts))
+                scored = await self._reward.judge(query, texts, timeout=seconds)
             if scored.failure is None:
                 fresh = iter(checked(scored.scores, len(texts), name).tolist())
                 whole = np.array([next(fresh) if old is None else old for old in known])
@@ -149,6 +163,23 @@ def evidence_of(
         logprobs=[sample.logprob for sample in valid],
         similarity=likeness(texts, answers) if alike else math.nan,
     )
+
+
+def _reasons(samples: Sequence[Sample], params: Mapping[str, Any]) -> dict[int, str | None]:
+    return {i: why_invalid(each.message, params) for i, each in enumerate(samples)}
+
+
+def _size(samples: Sequence[Sample]) -> int:
+    """Characters, about."""
+    calls = [call.get("function") or {} for sample in samples for call in sample.tool_calls]
+    arguments = [each.get("arguments") for each in calls]
+    read = sum(len(each) if isinstance(each, str) else _UNKNOWN for each in arguments)
+    return read + sum(len(sample.text) for sample in samples)
+
+
+_UNKNOWN = 10_000  # arguments that came as data are walked through, too
+_PROBE = Sample(model="warm-up", message={"role": "assistant", "content": "{}"})
+_PROBED = {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}
 
 
 def sample_text(sample: Sample) -> str:

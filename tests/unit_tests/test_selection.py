@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bestroute import BestRoute
+from bestroute._litellm import load_litellm
 from bestroute._sync import run_sync
+from bestroute.policy.fixed import FixedArm
+from bestroute.pool import Arm
 from bestroute.rewards import FunctionReward, JudgeReward, SelfConsistency
 from bestroute.samples import Sample
 from bestroute.sampling import Sampler
 from bestroute.selection import Selector, sample_text
-from tests.servers import ChatServer
+from tests.servers import ChatServer, Reply
 
 JSON_OBJECT = {"response_format": {"type": "json_object"}}
 
@@ -131,6 +137,106 @@ async def test_a_failing_reward_model_loses_no_sample(
     assert [sample.score for sample in selection.samples] == [None] * 3
     assert "self-consistency" in caplog.text
     assert "secret" not in caplog.text + selection.degraded
+
+
+END = threading.Event()
+
+
+@pytest.fixture
+def hanging() -> Iterator[None]:
+    """Whoever hangs goes on at the end of the test."""
+    END.clear()
+    yield
+    END.set()
+
+
+def hangs(query: str, responses: Sequence[str]) -> list[float]:
+    END.wait(20)
+    return [0.0] * len(responses)
+
+
+def infinite(query: str, responses: Sequence[str]) -> list[float]:
+    return [float("inf")] * len(responses)
+
+
+def too_few(query: str, responses: Sequence[str]) -> list[float]:
+    return [0.0]
+
+
+def no_memory(query: str, responses: Sequence[str]) -> list[float]:
+    raise MemoryError
+
+
+FAULTS = [hangs, infinite, too_few, no_memory]
+
+
+@pytest.mark.usefixtures("hanging")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_a_reward_model_does_a_sample_is_selected_in_time(fault: Any) -> None:
+    samples = [says("41"), says("42"), says("The answer is 42.")]
+    selector = Selector(FunctionReward(fault, batch=True))
+    began = time.monotonic()
+    selection = await selector.select("q", samples, {}, until=began + 0.1)
+    assert time.monotonic() - began < 5
+    assert selection.winner == 1
+    assert "FunctionReward failed" in (selection.degraded or "")
+    assert [sample.score for sample in selection.samples] == [None] * 3
+
+
+@pytest.mark.usefixtures("hanging")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_faulty_reward_model_costs_a_routed_call_neither_its_answer_nor_its_bill(
+    chat_server: ChatServer, fault: Any
+) -> None:
+    answers = ["41", "42", "The answer is 42."]
+    chat_server.reply = lambda body: Reply(answers if body.get("n") == 3 else "43")
+    model = {"model": "openai/small", "max_samples": 3, "native_n": True}
+    small = {**model, "params": chat_server.params, "price": {"input": 1, "output": 2}}
+    reference = {**small, "model": "openai/big", "max_samples": 1, "reference": True}
+    engine = BestRoute(
+        {"models": [small, reference]},
+        policy=FixedArm(Arm("openai/small", 3)),
+        reward=FunctionReward(fault, batch=True),
+    )
+    await engine.warmup()
+    began = time.monotonic()
+    response = await engine.acomplete("6 times 7?", timeout=2)
+    assert time.monotonic() - began < 6
+    assert response.text == "42"
+    assert any("FunctionReward failed" in each for each in response.degraded)
+    assert response.cost == pytest.approx(sum(call.cost or 0 for call in response.calls))
+    assert response.usage.completion_tokens
+
+
+async def test_a_late_judge_is_paid_for_what_it_graded(chat_server: ChatServer) -> None:
+    chat_server.reply = lambda body: Reply(
+        "Score: 9", delay=0.0 if "early" in body["messages"][1]["content"] else 1.5
+    )
+    judge = JudgeReward("openai/judge", params=chat_server.params, sampler=Sampler(retries=0))
+    await load_litellm()
+    samples = [says("early 41"), says("late 42"), says("late 42")]
+    selection = await Selector(judge).select("q", samples, {}, until=time.monotonic() + 1)
+    assert selection.winner == 1
+    assert "openai/judge gave no grade for 2 of 3 responses within" in (selection.degraded or "")
+    assert len(selection.calls) == 3
+    assert [call.error is None for call in selection.calls].count(True) == 1
+    assert all(call.usage.prompt_tokens for call in selection.calls)
+
+
+async def test_long_samples_are_read_off_the_event_loop_with_the_same_result() -> None:
+    padding = "Let us think about it once more. " * 100
+    threads: set[str] = set()
+
+    def extract(text: str) -> str:
+        threads.add(threading.current_thread().name)
+        return text[-2:]
+
+    texts = ["41", "42", "42"]
+    for samples in ([says(each) for each in texts], [says(padding + each) for each in texts]):
+        selection = await Selector(SelfConsistency(extract)).select("q", samples, {})
+        assert selection.winner == 1
+        assert selection.scores.tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 3])
+    assert threads == {"MainThread", "bestroute-aside_0"}
 
 
 async def test_a_silent_judge_is_still_paid(chat_server: ChatServer) -> None:

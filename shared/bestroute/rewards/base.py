@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bestroute.deadline import within
 from bestroute.errors import ArtifactError, ScoreError
 from bestroute.samples import Call
 
@@ -65,13 +67,28 @@ class RewardModel(ABC):
         """The same without blocking the event loop."""
         return await asyncio.to_thread(self.score, query, responses)
 
-    async def judge(self, query: str, responses: Sequence[str]) -> Scored:
+    async def judge(
+        self, query: str, responses: Sequence[str], *, timeout: float = math.inf
+    ) -> Scored:
         """Score the responses and say what that cost.
 
         A reward model that pays for calls overrides this one, and reports a failure in
         `Scored.failure` instead of raising it: what was paid for is billed all the same.
+
+        Args:
+            query: The text of the query.
+            responses: n responses.
+            timeout: Seconds after which nobody waits for the scores any more. A thread that
+                scores cannot be ended: it is left behind.
+
+        Raises:
+            TimeoutError: There are no scores by then.
         """
-        return Scored(await self.ascore(query, responses))
+        return Scored(await within(timeout, self.ascore(query, responses)))
+
+    async def warmup(self) -> None:
+        """Do once, for free, what would make the first request wait."""
+        return None
 
     def config(self) -> dict[str, Any] | None:
         """JSON-able: `kind` and what builds it again; `None` if only the user can bring it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from bestroute._aside import aside
 from bestroute.errors import ArtifactError
 from bestroute.rewards.answers import extract_answer
 from bestroute.rewards.base import RewardModel, Scores, checked
@@ -43,6 +45,17 @@ class SelfConsistency(RewardModel):
         """
         scores = self._similarities(responses) if self._encoder else self._shares(responses)
         return checked(scores, len(responses), type(self).__name__)
+
+    async def ascore(self, query: str, responses: Sequence[str]) -> Scores:
+        """The same without blocking the event loop."""
+        if self._encoder:
+            return await super().ascore(query, responses)
+        size = sum(map(len, responses))
+        return await aside(lambda: self.score(query, responses), size=size)
+
+    async def warmup(self) -> None:
+        """Read one response: an encoder's first run takes longer than the next."""
+        await asyncio.to_thread(self.score, "warm-up", ["warm-up"] * 2)
 
     def _shares(self, responses: Sequence[str]) -> Scores:
         answers = [self._extract(response) for response in responses]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from bestroute._config import explain
 from bestroute._sync import run_sync
+from bestroute._tasks import cancelled
 from bestroute.billing import list_cost
 from bestroute.cost import CHARS_PER_TOKEN
 from bestroute.errors import ConfigError, ScoreError
@@ -20,7 +22,7 @@ from bestroute.pool import PooledModel, Price
 from bestroute.query import Request
 from bestroute.rewards.base import RewardModel, Scored, Scores, checked
 from bestroute.samples import Call, Usage
-from bestroute.sampling import Sampler
+from bestroute.sampling import Drawn, Sampler
 
 DEFAULT_PROMPT = (
     "You grade how well a response answers a query: correct, complete, helpful, clear. "
@@ -102,23 +104,31 @@ class JudgeReward(RewardModel):
             raise ScoreError(scored.failure)
         return checked(scored.scores, len(responses), self._member.name)
 
-    async def judge(self, query: str, responses: Sequence[str]) -> Scored:
+    async def judge(
+        self, query: str, responses: Sequence[str], *, timeout: float = math.inf
+    ) -> Scored:
         """Grades and the calls behind them; a response without a grade has NaN."""
-        slots = asyncio.Semaphore(_PARALLEL)
+        slots, calls = asyncio.Semaphore(_PARALLEL), list[Call]()
 
-        async def one(response: str) -> tuple[float | None, list[Call]]:
+        async def one(response: str) -> float | None:
             async with slots:
-                return await self._grade(query, response)
+                return await self._grade(query, response, calls)
 
-        graded = await asyncio.gather(*(one(response) for response in responses))
-        grades = [grade for grade, _ in graded]
+        tasks = [asyncio.create_task(one(response)) for response in responses]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=None if timeout == math.inf else timeout)
+            is_late = not all(task.done() for task in tasks)
+        finally:
+            await cancelled(tasks)
+        grades = [None if task.cancelled() else task.result() for task in tasks]
         missing = sum(grade is None for grade in grades)
+        why = f"{self._member.name} gave no grade for {missing} of {len(grades)} responses"
+        in_time = f" within {timeout:.3g} seconds" if is_late else ""
         return Scored(
             np.array([np.nan if grade is None else grade for grade in grades], dtype=np.float64),
-            tuple(call for _, calls in graded for call in calls),
-            f"{self._member.name} gave no grade for {missing} of {len(grades)} responses"
-            if missing
-            else None,
+            tuple(calls),
+            why + in_time if missing else None,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -149,21 +159,24 @@ class JudgeReward(RewardModel):
             },
         ]
 
-    async def _grade(self, query: str, response: str) -> tuple[float | None, list[Call]]:
+    async def _grade(self, query: str, response: str, calls: list[Call]) -> float | None:
+        """The grade of one response; its calls are added to `calls`, also when cancelled."""
         chat = self._chat(query, response)
-        calls: list[Call] = []
         for _ in range(2):
-            drawn = await self._sampler.draw(Request.build(chat), self._member, 1)
-            calls += drawn.calls
+            drawn = Drawn()
+            try:
+                await self._sampler.draw(Request.build(chat), self._member, 1, drawn=drawn)
+            finally:
+                calls += drawn.calls
             if not drawn.samples:
-                return None, calls
+                return None
             reply = drawn.samples[0].text
             grade = parse_grade(reply, self._low, self._high)
             if grade is not None:
-                return grade, calls
+                return grade
             chat.append({"role": "assistant", "content": reply or "(nothing)"})
             chat.append({"role": "user", "content": self._with_scale(_AGAIN)})
-        return None, calls
+        return None
 
     def _with_scale(self, text: str) -> str:
         return text.replace("{low}", f"{self._low:g}").replace("{high}", f"{self._high:g}")

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from bestroute.errors import ArtifactError, ConfigError
-from bestroute.rewards.base import RewardModel, Scores, checked
+from bestroute.rewards.base import Scores, checked
 from bestroute.rewards.features import PAIR_FEATURES_VERSION, RESPONSE_FEATURES, pair_features
+from bestroute.rewards.pairs import PairReward
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder, load_encoder
 
@@ -24,7 +25,7 @@ _FARTHEST = 4.0
 _TENSORS = ("centre", "scale", "weight")
 
 
-class StaticReward(RewardModel):
+class StaticReward(PairReward):
     """Scores a response by a weighted sum of `features.pair_features`; no torch.
 
     Features are standardised, then clipped at 4 standard deviations, so that an odd response
@@ -60,14 +61,6 @@ class StaticReward(RewardModel):
         self._encoder = encoder
         self._centre, self._scale, self._weight = centre, scale, weight
         self._folder = None if folder is None else Path(folder)
-
-    def score(self, query: str, responses: Sequence[str]) -> Scores:
-        """One score a response [n]; comparable within the query only.
-
-        Raises:
-            ScoreError: The encoder gave NaN.
-        """
-        return self.score_many([(query, response) for response in responses])
 
     def score_many(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         """One score a (query, response) pair [n].

@@ -10,6 +10,7 @@ from bestroute.errors import ConfigError, ScoreError
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_TOKEN = 64  # characters; of longer texts the beginning is not even tokenised
 _QUERY_SHARE = 4  # the query keeps a quarter of the room, whatever the response's length
 
 
@@ -42,12 +43,28 @@ class PairTokenizer:
         self._max_tokens = min(max_tokens, tokenizer.model_max_length)
         self._warned = False
 
+    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+        """`encode` of each pair, faster.
+
+        Raises:
+            ScoreError: Even an empty pair is longer than `max_tokens`.
+        """
+        if not pairs:
+            return []
+        ends = [(self._end(query), self._end(response)) for query, response in pairs]
+        encoded = self._all_tokens(ends)
+        return [
+            tokens if len(tokens["input_ids"]) <= self._max_tokens else self.encode(*pair)
+            for tokens, pair in zip(encoded, ends, strict=True)
+        ]
+
     def encode(self, query: str, response: str) -> Mapping[str, Any]:
         """Token ids and what goes with them, of at most `max_tokens` tokens.
 
         Raises:
             ScoreError: Even an empty pair is longer.
         """
+        query, response = self._end(query), self._end(response)
         tokens: Mapping[str, Any] = self._tokens(query, response)
         # Cutting a text may shift its tokens by one or two, so look again.
         while (excess := len(tokens["input_ids"]) - self._max_tokens) > 0:
@@ -61,12 +78,26 @@ class PairTokenizer:
         """A batch of encoded pairs as PyTorch tensors [b, longest]."""
         return self._tokenizer.pad(list(batch), return_tensors="pt")
 
-    def _tokens(self, query: str, response: str) -> Any:
-        if not self._tokenizer.chat_template:
-            return self._tokenizer(query, response)
+    def _end(self, text: str) -> str:
+        """No more of a text than could be kept."""
+        return text[-self._max_tokens * _LONGEST_TOKEN :]
+
+    def _tokens(self, query: str, response: str) -> Mapping[str, Any]:
+        return self._all_tokens([(query, response)])[0]
+
+    def _all_tokens(self, pairs: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+        if self._tokenizer.chat_template:
+            texts = [self._as_chat(*pair) for pair in pairs]
+            columns = self._tokenizer(texts, add_special_tokens=False)
+        else:
+            columns = self._tokenizer(
+                [query for query, _ in pairs], [response for _, response in pairs]
+            )
+        return [{name: columns[name][i] for name in columns} for i in range(len(pairs))]
+
+    def _as_chat(self, query: str, response: str) -> str:
         chat = [{"role": "user", "content": query}, {"role": "assistant", "content": response}]
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False)
-        return self._tokenizer(text, add_special_tokens=False)
+        return str(self._tokenizer.apply_chat_template(chat, tokenize=False))
 
     def _cut(self, query: str, response: str, excess: int) -> tuple[str, str]:
         if not self._warned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def reward(folder: Path) -> ClassifierReward:
-    return ClassifierReward(str(folder), device="cpu", batch_size=4)
+    return ClassifierReward(str(folder), device="cpu", batch_tokens=44)
 
 
 def scores_alone(reward: ClassifierReward, query: str, responses: list[str]) -> list[float]:
@@ -103,24 +104,49 @@ def test_no_responses_no_scores(reward: ClassifierReward) -> None:
     assert reward.score(QUERY, []).shape == (0,)
 
 
-def test_batches_hold_pairs_of_like_length(
+def test_batches_hold_pairs_of_like_length_within_so_many_tokens(
     reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = watch(reward, monkeypatch)
-    reward.score("a", ["b", "b c d e f g h", "b", "b c d e f g h"] * 2)
+    reward.score("a", [text for each in "bcde" for text in (each, f"{each} f g h i j k")])
     assert shapes == [(4, 11), (4, 5)]
+    shapes.clear()
+    reward.score("a", [" ".join("bcdefghijklmnopqrstuvwxyz" * 2), *"bcdefghijk"])
+    assert shapes == [(1, 54), (8, 5), (2, 5)]  # one that is longer goes alone
+
+
+def test_equal_pairs_are_scored_once(
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = reward.score("a", ["b", "c d"]).tolist()
+    shapes = watch(reward, monkeypatch)
+    scores = reward.score("a", ["b", "c d", "b", "b", "c d"]).tolist()
+    assert scores == pytest.approx([once[i] for i in (0, 1, 0, 0, 1)], abs=1e-4)
+    assert shapes == [(2, 6)]
+
+
+def test_a_text_of_a_megabyte_takes_no_longer_than_what_is_kept_of_it(folder: Path) -> None:
+    reward = ClassifierReward(str(folder), device="cpu", max_tokens=16)
+    kept = reward.score("a b c d", ["x y z " * 12])
+    began = time.process_time()
+    assert reward.score("q " * 500_000 + "a b c d", ["w " * 500_000 + "x y z " * 12]) == kept
+    assert time.process_time() - began < 1
 
 
 def watch(
-    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch, memory: float = float("inf")
+    reward: ClassifierReward,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: float = float("inf"),
+    error: Exception | None = None,
 ) -> list[tuple[int, ...]]:
     """Shapes of the batches that pass; larger ones than `memory` do not fit."""
+    refusal = error or torch.cuda.OutOfMemoryError("too much")
     shapes: list[tuple[int, ...]] = []
     forward = BertForSequenceClassification.forward
 
     def limited(self: Any, **inputs: Any) -> Any:
         if len(inputs["input_ids"]) > memory:
-            raise torch.cuda.OutOfMemoryError("too much")
+            raise refusal
         shapes.append(tuple(inputs["input_ids"].shape))
         return forward(self, **inputs)
 
@@ -128,27 +154,43 @@ def watch(
     return shapes
 
 
+NO_MEMORY = [
+    torch.cuda.OutOfMemoryError("too much"),
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["cuda", "python", "cpu"])
 def test_out_of_memory_halves_the_batch_for_good(
-    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     expected = reward.score(QUERY, RESPONSES)
-    shapes = watch(reward, monkeypatch, memory=1)
+    shapes = watch(reward, monkeypatch, memory=1, error=error)
     assert reward.score(QUERY, RESPONSES).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     assert {size for size, _ in shapes} == {1}
-    watch(reward, monkeypatch, memory=0)
+    watch(reward, monkeypatch, memory=0, error=error)
     with pytest.raises(ScoreError, match="out of memory"):
+        reward.score(QUERY, RESPONSES)
+
+
+def test_another_failure_of_torch_is_not_taken_for_a_lack_of_memory(
+    reward: ClassifierReward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch(reward, monkeypatch, memory=0, error=RuntimeError("device-side assert"))
+    with pytest.raises(RuntimeError, match="device-side"):
         reward.score(QUERY, RESPONSES)
 
 
 def test_too_long_a_pair_loses_its_query_first_then_the_responses_beginning(folder: Path) -> None:
     short = ClassifierReward(str(folder), device="cpu", max_tokens=16)
     whole = ClassifierReward(str(folder), device="cpu", max_tokens=64)
-    # Room for 16 tokens less 3 special ones (2 with an empty text); the query keeps at least 4.
+    # Room for 16 tokens less 3 special ones; the query keeps at least 4.
     for query, response, kept_query, kept_response in [
         ("a b c d " * 5, "x y z", "c d a b c d a b c d", "x y z"),
         ("a b c d " * 5, "x y z " * 12, "a b c d", "x y z x y z x y z"),
         ("a b", "x y z " * 12, "a b", "y z x y z x y z x y z"),
-        ("a b c d " * 5, "", "c d a b c d a b c d a b c d", ""),
+        ("a b c d " * 5, "", "d a b c d a b c d a b c d", ""),
     ]:
         expected = whole.score(kept_query, [kept_response]).tolist()
         assert short.score(query, [response]).tolist() == pytest.approx(expected, abs=1e-4)
