@@ -22,10 +22,6 @@ def settings(request: Request, member: PooledModel) -> dict[str, Any]:
     return {**member.params, **request.params}
 
 
-def _setting(name: str, request: Request, member: PooledModel) -> Any:
-    return request.params[name] if name in request.params else member.params.get(name)
-
-
 def excluded_arms(
     request: Request,
     cost_model: CostModel,
@@ -56,7 +52,7 @@ def excluded_arms(
             why = f"the call is for {', '.join(models)} only"
         else:
             why = _model_cannot(request, member, cost_model)
-        greedy = _setting("temperature", request, member) == 0
+        greedy = settings(request, member).get("temperature") == 0
         if why or greedy or max_n is not None:
             for n in range(1, member.max_samples + 1):
                 if reason := why or _too_many(n, greedy, max_n):
@@ -77,8 +73,8 @@ def _model_cannot(request: Request, member: PooledModel, cost_model: CostModel) 
     window = catalog.context_window(member)
     if window is None:
         return None
-    limits = (_setting(name, request, member) for name in ("max_completion_tokens", "max_tokens"))
-    answer = next(filter(None, limits), 1)
+    params = settings(request, member)
+    answer = params.get("max_completion_tokens") or params.get("max_tokens") or 1
     needed = cost_model.prompt_tokens(member.name, request.prompt) + answer
     if needed > window and _may_be_shorter(request, member, cost_model, window):
         needed = min(needed, catalog.count_tokens(request.prompt) + answer)

@@ -176,9 +176,9 @@ def read(messages: Messages, options: Mapping[str, Any], *, streaming: bool = Fa
 
 
 def _check_kinds(given: Mapping[str, Any]) -> None:
-    for name, (kind, words) in _KINDS.items():
-        value = given.get(name)
-        fits = value is None or (isinstance(value, kind) and not isinstance(value, bool))
+    for name in _KINDS.keys() & given:
+        (kind, words), value = _KINDS[name], given[name]
+        fits = isinstance(value, kind) and not isinstance(value, bool)
         if fits and isinstance(value, int | float):
             fits = not _LARGEST < abs(value) < math.inf
         if not fits or (name == "models" and isinstance(value, str)):

@@ -84,7 +84,8 @@ def plan(
         arms = _left(pool, excluded, refused)
     left_out = _resting(arms, resting)
     excluded |= {arm: resting[arm.model] for arm in left_out}
-    arms = tuple(arm for arm in arms if arm not in left_out)
+    if left_out:
+        arms = tuple(arm for arm in arms if arm not in left_out)
     state = State(
         left=purse.left,
         most=most,
@@ -121,6 +122,8 @@ def plan(
 
 def _resting(arms: Sequence[Arm], resting: Mapping[str, str]) -> tuple[Arm, ...]:
     """The arms that can be left out, for others can answer."""
+    if not resting:
+        return ()
     models = {arm.model for arm in arms}
     tried = "" if models - resting.keys() else next(name for name in resting if name in models)
     return tuple(arm for arm in arms if arm.model in resting and arm.model != tried)
@@ -149,6 +152,8 @@ def _left(
     pool: ModelPool, excluded: Mapping[Arm, str], refused: Mapping[Arm, BudgetError] = _NOTHING
 ) -> tuple[Arm, ...]:
     """The arms that can serve the request."""
+    if not excluded:
+        return pool.arms
     if arms := tuple(arm for arm in pool.arms if arm not in excluded):
         return arms
     reasons = "; ".join(dict.fromkeys(excluded.values()))

@@ -59,8 +59,11 @@ class _Line:
         """The next batch, unless someone waits for the one before: a router may hang."""
         if not all(future.done() for future in self._served):
             return
-        batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-        batch = [(query, future) for query, future in batch if not future.done()]
+        batch = []
+        while self._waiting and len(batch) < MOST:
+            query, future = self._waiting.popleft()
+            if not future.done():
+                batch.append((query, future))
         self._served = [future for _, future in batch]
         for future in self._served:
             future.add_done_callback(self._go_on)
@@ -68,8 +71,6 @@ class _Line:
             queries = [query for query, _ in batch]
             work = asyncio.get_running_loop().run_in_executor(None, _each, self._router, queries)
             work.add_done_callback(partial(_answer, self._served))
-        elif self._waiting:
-            self._go_on()
 
 
 def _answer(

@@ -64,10 +64,7 @@ _PHRASES = (
 )
 """What is sure to be in a text with the phrase, the phrase, and its column."""
 
-_ALSO_LETTERS = str.maketrans({"\u0130": "i", "\u0131": "i", "\u017f": "s"})
-"""Letters that count as i and s without regard to case, and are not lowered to them."""
-
-_BREAKS = {i: " " for i in range(_ASCII) if not _WORD.match(chr(i))}
+_BREAKS = bytes(i if _WORD.match(chr(i)) else ord(" ") for i in range(256))
 
 FEATURE_NAMES: tuple[str, ...] = (
     "log_characters",
@@ -117,7 +114,7 @@ def _row(query: str) -> list[float]:
         math.log1p(max(map(len, numbers), default=0)),
         *[math.log1p(count * scale) for count in counts],
         *[count / size for count in characters[: len(_SHARES)]],
-        *_meant(lowered if text.isascii() else text.translate(_ALSO_LETTERS).lower()),
+        *_meant(lowered if text.isascii() else _caseless(text)),
     ]
 
 
@@ -138,9 +135,17 @@ def _of_ascii(codes: NDArray[np.uint32]) -> list[int]:
     return counts
 
 
+def _caseless(text: str) -> str:
+    """In lower case; some letters count as i and s in any case, and are not lowered to them."""
+    return text.replace("\u0130", "i").replace("\u0131", "i").replace("\u017f", "s").lower()
+
+
 def _meant(lowered: str) -> list[float]:
     """Which instructions are there: 1 or 0 each."""
-    words = lowered.translate(_BREAKS).split() if lowered.isascii() else _WORD.findall(lowered)
+    if lowered.isascii():
+        words = lowered.encode().translate(_BREAKS).decode().split()
+    else:
+        words = _WORD.findall(lowered)
     found = [0.0] * len(_WORDS)
     for word in _MEANT.keys() & words:
         found[_MEANT[word]] = 1.0
