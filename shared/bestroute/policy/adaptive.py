@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from bestroute.errors import ConfigError
 from bestroute.policy.base import Accept, Draw, State
-from bestroute.policy.belief import FEATURES, Belief, best_wave
+from bestroute.policy.belief import FEATURES, Belief, Prices, best_wave
 from bestroute.policy.evidence import Evidence
 from bestroute.policy.likeness import likeness_encoder
 from bestroute.pool import Arm
@@ -143,16 +143,22 @@ class Adaptive:
         waves = min(self.look_ahead or _ALL_WAVES, (self.max_waves or _ALL_WAVES) - state.waves)
         found: list[tuple[float, Arm]] = []
         for model, believed in self.belief.models.items() if waves > 0 else ():
-            arms = [a for a in state.arms if a.model == model and self._may_ask(model, state)]
-            prices, later = (
-                tuple((arm.n, self._price(cost(arm) + self._waiting(arm))) for arm in arms)
-                for cost in (state.cost, state.cost_again)
-            )
+            if not self._may_ask(model, state):
+                continue
+            arms = [arm for arm in state.arms if arm.model == model]
+            prices = later = self._prices(arms, state.costs_again)
+            if model not in state.samples and state.costs_again is not state.costs:
+                prices = self._prices(arms, state.costs)
             n, now = _now(model, seen, state)
             value, size = best_wave(believed, prices, later, round(outside, 3), waves, n, now)
             if size:
                 found.append((value, Arm(model, size)))
         return max(found, default=(-math.inf, None), key=lambda each: each[0])
+
+    def _prices(self, arms: Sequence[Arm], costs: Mapping[Arm, float]) -> Prices:
+        """Of waves of one model."""
+        waiting = self._waiting(arms[0]) if arms else 0.0
+        return tuple([(arm.n, self._price(costs[arm] + waiting)) for arm in arms])
 
     def _after(self, model: str, state: State) -> float:
         evidence = state.evidence[model]

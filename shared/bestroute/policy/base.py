@@ -137,13 +137,13 @@ class State:
         """Whether there is anything to answer with."""
         return any(self.samples.values())
 
+    def __post_init__(self) -> None:
+        """Further waves cost the same, unless it is said that they do not."""
+        self.costs_again = self.costs_again or self.costs
+
     def cost(self, arm: Arm) -> float:
         """Estimated $ of drawing an arm now, beside what was drawn of its model."""
-        return self.cost_again(arm) if arm.model in self.samples else self.costs[arm]
-
-    def cost_again(self, arm: Arm) -> float:
-        """Estimated $ of drawing an arm once its model was sent the prompt."""
-        return self.costs_again.get(arm, self.costs[arm])
+        return (self.costs_again if arm.model in self.samples else self.costs)[arm]
 
     def affords(self, *arms: Arm) -> bool:
         """Whether what is left pays for all these arms, whatever they answer."""

@@ -191,7 +191,7 @@ def test_what_later_waves_cost_counts_for_the_first() -> None:
     policy = Adaptive(0.0, Belief({"small": replace(base, moves=moves)}, 1.0))
     state = view({"small": 0.5, "middle": 1.0, "big": 0.7}, arms=(Arm("small", 1), REFERENCE))
     assert policy.next(state)[0].model == "big"  # type: ignore[index]
-    state.costs_again = {Arm("small", 1): 0.0}
+    state.costs_again = {**state.costs, Arm("small", 1): 0.0}
     assert policy.next(state)[0].model == "small"  # type: ignore[index]
 
 

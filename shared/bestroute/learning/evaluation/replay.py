@@ -143,10 +143,10 @@ class Replay:
         """
         arms, played = self._outcomes.arms, []
         for row, recorded in enumerate(self._recorded):
-            costs, later = (
-                dict(zip(arms, each[row].tolist(), strict=True))
-                for each in (estimated, estimated if again is None else again)
-            )
+            costs = dict(zip(arms, estimated[row].tolist(), strict=True))
+            later = costs
+            if again is not None and (again[row] != estimated[row]).any():
+                later = dict(zip(arms, again[row].tolist(), strict=True))
             matches = {} if match is None else dict(zip(arms, match[row].tolist(), strict=True))
             state = partial(
                 State,
