@@ -1,7 +1,7 @@
 """Hostile inputs for hypothesis, and how many of them.
 
 BESTROUTE_FUZZ is the number of cases of all fuzz tests together: 500 where it is not set, 10,000
-or more in the nightly run (`BESTROUTE_FUZZ=10000 pytest tests -k fuzz`).
+or more in the nightly run (`BESTROUTE_FUZZ=10000 pytest tests/unit_tests -k fuzz_ --timeout 3600`).
 """
 
 from __future__ import annotations
