@@ -126,8 +126,8 @@ class FaultServer:
                 writer.write(b"this is no TLS\r\n")
                 return
             await self._play(self._next(body)(Exchange(body, writer)), reader)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has left
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has left, or the server stops
         finally:
             self._open.discard(writer)
             writer.close()

@@ -70,7 +70,10 @@ class Flights:
         """One more; what it brings is put into `drawn`.
 
         Args:
-            draw, drawing, drawn, task: See `Flight`.
+            draw: What is asked for.
+            drawing: Its announcement.
+            drawn: Takes what it brings.
+            task: Does it.
             late: Whether it has been under way for too long.
         """
         if late:
@@ -123,7 +126,7 @@ class Flights:
         flights, now = list(late), time.monotonic()
         await cancelled((flight.task for flight in flights), "cut off: its time was over")
         for flight in flights:
-            if not flight.drawn.samples:
+            if not flight.drawn.failures:
                 model, seconds = flight.draw.model, now - flight.began
                 why = f"{model} did not answer within {seconds:.3g} seconds"
                 flight.drawn.failures.append(TimeoutError(why))

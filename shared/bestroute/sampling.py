@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,12 @@ class Drawn:
     samples: list[Sample] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+
+    def hold(self, *parts: Drawn) -> None:
+        """What these have brought so far, in their order."""
+        self.samples = [sample for part in parts for sample in part.samples]
+        self.calls = [call for part in parts for call in part.calls]
+        self.failures = [failure for part in parts for failure in part.failures]
 
     def add(self, other: Drawn) -> None:
         """Take in what another draw of the same model brought."""
@@ -241,15 +247,15 @@ class Sampler:
     async def _wave(self, order: Order, sizes: Sequence[int], start: int, drawn: Drawn) -> None:
         """Calls of the given sizes, side by side; what came of them is kept in any case."""
         seeds = [start + sum(sizes[:index]) for index in range(len(sizes))]
-        parts = [Drawn() for _ in sizes]
-        try:
-            await together(
-                self._call(order.at(offset, size), part)
-                for size, offset, part in zip(sizes, seeds, parts, strict=True)
-            )
-        finally:
-            for part in parts:
-                drawn.add(part)
+        before, parts = replace(drawn), [Drawn() for _ in sizes]
+
+        async def part_of(size: int, offset: int, part: Drawn) -> None:
+            try:
+                await self._call(order.at(offset, size), part)
+            finally:
+                drawn.hold(before, *parts)
+
+        await together(map(part_of, sizes, seeds, parts))
 
     async def _call(self, order: Order, drawn: Drawn) -> None:
         """One call for so many samples."""

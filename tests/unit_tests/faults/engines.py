@@ -19,7 +19,7 @@ def pool(server: FaultServer, *names: str, **small: Any) -> ModelPool:
         member = {"name": name, "model": f"openai/{name}", "context_window": 1_000_000, **special}
         members.append({**member, "params": params, "price": {"input": 1, "output": 1}})
     members[0].setdefault("max_samples", 3)
-    members[-1] |= {"reference": True}
+    members[-1] |= {"reference": True, "price": {"input": 50, "output": 50}}
     return ModelPool.from_dict({"models": members})
 
 
