@@ -26,7 +26,7 @@ from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.samples import Sample
 from bestroute.sampling import Delta, Drawn, Sampler
-from bestroute.selection import Selector, evidence_of
+from bestroute.selection import Selector
 
 
 class Loop:
@@ -213,7 +213,7 @@ class Loop:
             seen = state.samples[model] = list(selection.samples)
             state.pay(self.account.spent, self._purse.left)
         alike = getattr(self._policy, "reads_similarity", False)
-        state.evidence[model] = evidence_of(seen, request.demands, alike=alike)
+        state.evidence[model] = await self._selector.evidence(seen, request.demands, alike=alike)
         self.account.look(model, state)
 
     async def _one(self, draw: Draw, drawn: Drawn) -> None:
@@ -255,12 +255,13 @@ class Loop:
                 begun = True
                 yield piece
         if live.goes_on:
-            self._flights.start(draw, drawing, brought, live.rest())
+            self._flights.start(draw, drawing, brought, live.rest(), late=True)
             return
         yield self._take(draw, brought, drawing)
         if begun and brought.failures:
-            what = f"{draw.model} broke off while it was streaming"
-            raise self.account.error(what, late=self._deadline.is_over) from brought.failures[-1]
+            over = self._deadline.is_over
+            how = "was streaming when the time was over" if over else "broke off while streaming"
+            raise self.account.error(f"{draw.model} {how}", late=over) from brought.failures[-1]
         if brought.samples:
             for event in await self._after_stream(brought.samples, begun=begun):
                 yield event
