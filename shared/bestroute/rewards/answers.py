@@ -18,7 +18,14 @@ from bestroute.rewards.normal import (
 _SHORT = 8  # words
 _LONGEST_PREDICATE = 5  # words
 
-_FENCE = re.compile(r"```([\w+#-]*)[^\n]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
+# A regular expression holds the GIL, and with it every event loop, until it is done: so each is
+# linear, and none sees more than this many characters. The answer is at the end.
+_READ = 16_384
+_LONGEST_JSON = 262_144  # characters
+
+_FENCE = "```"
+_LANGUAGE = re.compile(r"[\w+#-]*")
+_GAP = re.compile(r"\s{2,}")
 _PROGRAM = re.compile(r"^(?:import \w|from [\w.]+ import\b|def \w+\(|class \w+[:(])", re.MULTILINE)
 _PROSE_TAGS = {"text", "txt", "plaintext", "markdown", "md", "latex", "tex", "math"}
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -26,7 +33,7 @@ _HASHES = re.compile(r"^\s*####\s+(\S[^\n]*)", re.MULTILINE)
 _CUE = re.compile(
     r"\b(?:answers?|(?:correct|right|best) (?:option|choice))\b[*_\"\s]*"
     r"(?:(?:to|for|of)\b[^\n.:=`]{0,80}?)?"
-    r"(?:\b(?:is|are|was|would be|should be|must be)\b|[:=])[*_\s:]*(?=([^\n`]+))",
+    r"(?:\b(?:is|are|was|would be|should be|must be)\b|[:=])[*_\s:]*(?=([^\n`]{1,1000}))",
     re.IGNORECASE,
 )
 _LAST_LINE = re.compile(r"\n\s*A:[ \t]*([^\n]+)\Z")
@@ -62,7 +69,8 @@ def extract_answer(text: str) -> str | None:
     "answer is x" / "Answer: x"; the longest code block (Python through its syntax tree) or
     JSON; JSON within prose; a leading yes, no, number or choice; a short answer; the last
     words in bold, or the last number, of longer prose; else its words. Hidden reasoning up to
-    `</think>` is not read. Of JSON that holds an "answer", only that counts.
+    `</think>` is not read. Of JSON that holds an "answer", only that counts. Other than JSON,
+    only the last 16,384 characters are read.
 
     Args:
         text: A response.
@@ -71,12 +79,13 @@ def extract_answer(text: str) -> str | None:
         The normal form, or `None` when the response holds no answer.
     """
     text = text.rpartition("</think>")[2].partition("<think>")[0].strip()
-    prose, blocks = _split(text)
     whole = _parse(text)
     if whole is not None:
         return _from_json(whole)
+    prose, blocks = _split(text[-_READ:])
     if not blocks and _PROGRAM.search(prose):
         return normal_code(prose, "python")
+    prose = _GAP.sub(_narrowed, prose)
     for stated in (_boxed(prose), _hashes(prose), _cued(prose)):
         if stated:
             return stated
@@ -85,18 +94,29 @@ def extract_answer(text: str) -> str | None:
 
 def _split(text: str) -> tuple[str, list[_Block]]:
     """Prose, each code block a lone backtick in it, and the code blocks."""
+    prose: list[str] = []
     blocks: list[_Block] = []
-
-    def take(found: re.Match[str]) -> str:
-        language, source = found[1].lower(), found[2].strip()
+    end = 0
+    while (fence := text.find(_FENCE, end)) >= 0 and (line := text.find("\n", fence)) >= 0:
+        opening = fence + len(_FENCE)
+        close = text.find(_FENCE, line + 1)
+        source = text[line + 1 : close if close >= 0 else None].strip()
+        found = _LANGUAGE.match(text, opening, line)
+        language = found[0].lower() if found else ""
         is_line = not language and "\n" not in source
         is_prose = language in _PROSE_TAGS or language == "json" or is_line
         if not source or (is_prose and _parse(source) is None):
-            return f"\n{source}\n"
-        blocks.append(_Block(language, source))
-        return "\n`\n"
+            kept = source
+        else:
+            blocks.append(_Block(language, source))
+            kept = "`"
+        prose += [text[end:fence], "\n", kept, "\n"]
+        end = close + len(_FENCE) if close >= 0 else len(text)
+    return "".join([*prose, text[end:]]), blocks
 
-    return _FENCE.sub(take, text), blocks
+
+def _narrowed(gap: re.Match[str]) -> str:
+    return "\n" if "\n" in gap[0] else " "
 
 
 def _boxed(prose: str) -> str:
@@ -145,7 +165,7 @@ def _from_blocks(blocks: list[_Block]) -> str:
 
 def _parse(text: str) -> Any:
     """A JSON object or array, or `None`."""
-    if not text.startswith(("{", "[")):
+    if not text.startswith(("{", "[")) or len(text) > _LONGEST_JSON:
         return None
     try:
         return _JSON.decode(text)

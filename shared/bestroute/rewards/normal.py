@@ -49,7 +49,7 @@ _NUMBER_WORDS = {
 _OPENING = ("[", "{", "(")  # an empty list is an answer, though it has no words
 _ARTICLES = {"a", "an", "the"}
 _ENDS = ".,;:!?\"'()[]{}<>`*~_$€£¥% "
-_COMMENT = re.compile(r"^\s*(?:#|//|--).*$", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?:#|//|--).*$", re.MULTILINE)
 
 
 def normal_text(text: str) -> str:

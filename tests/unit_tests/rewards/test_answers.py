@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from itertools import combinations
 
 import pytest
@@ -139,3 +141,35 @@ def test_any_text_is_survived(text: str) -> None:
 @pytest.mark.timeout(5)
 def test_hostile_texts_take_no_time(text: str) -> None:
     extract_answer(text)
+
+
+HOSTILE = {
+    "spaces": "x" + " " * 100_000 + "x",
+    "lines": "x" + "\n" * 100_000 + "x",
+    "fences": "```\n" * 25_000,
+    "open fence": "```\n" + " " * 100_000 + "x",
+    "backticks": "`" * 100_000,
+    "languages": "```py " * 20_000,
+    "cues": "the answer is " * 7_000,
+    "comments": "```js\nx" + "\n" * 100_000 + "y\n```",
+    "brackets": "[" * 100_000,
+    "boxes": r"\boxed{" * 15_000,
+    "numbers": "1,2/3." * 17_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    extract_answer(text)
+    assert time.process_time() - began < 0.5
+
+
+def test_the_end_of_a_long_response_is_read() -> None:
+    thoughts = "Let us consider 3 more of them, one by one. " * 5_000
+    assert extract_answer(f"{thoughts}\n\nThe answer is   42.") == "42"
+    block = "```python\ndef f(x):\n    return x\n```"
+    assert extract_answer(thoughts + block) == extract_answer(block)
+    data = json.dumps([{"a": i} for i in range(10_000)])
+    assert extract_answer(data) == extract_answer(f"\n {data} ")
+    assert extract_answer(data) != extract_answer(data.replace('"a": 0', '"a": 1'))
