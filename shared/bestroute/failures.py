@@ -153,16 +153,25 @@ def _is_missing_key(error: BaseException) -> bool:
 
 
 def raise_own(error: BaseException, handled: BaseException | None) -> None:
-    """Part what a call raised from other stories; our own errors in it are raised.
-
-    They mean a mistake in the set-up, and LiteLLM wraps them as a provider's.
+    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's.
 
     Args:
         error: What LiteLLM or a client raised.
-        handled: What the caller was handling meanwhile: Python chains that on as well.
+        handled: See `part`.
+    """
+    part(error, handled)
+    for each in _causes(error):
+        if isinstance(each, BestRouteError):
+            raise each from None
+
+
+def part(error: BaseException, handled: BaseException | None) -> None:
+    """Part an error from what is another story.
+
+    Args:
+        error: What was raised.
+        handled: What the caller was handling meanwhile: Python chains that on.
     """
     for each in _causes(error):
         if handled is not None and each.__context__ is handled:
             each.__context__ = None
-        if isinstance(each, BestRouteError):
-            raise each from None

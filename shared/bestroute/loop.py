@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,6 +16,7 @@ from bestroute.breaker import Breaker
 from bestroute.deadline import Deadline
 from bestroute.errors import BestRouteError, BudgetError
 from bestroute.events import Drawing, Drew, Event, Selected
+from bestroute.failures import part
 from bestroute.fallback import Fallback
 from bestroute.flights import Flights
 from bestroute.live import LATE, Live
@@ -268,7 +270,7 @@ class Loop:
 
     async def _shown(self, live: Live, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
         """Pieces for as long as they are waited for; a failure is put into `brought`."""
-        begun = False
+        begun, handled = False, sys.exception()
         try:
             while (piece := await live.next(self._patience(draw, begun=begun))) is not END:
                 if piece is LATE:
@@ -281,6 +283,7 @@ class Loop:
         except Exception as error:
             if isinstance(error, BestRouteError) and not isinstance(error, BudgetError):
                 raise
+            part(error, handled)
             brought.failures.append(error)
         finally:
             if not live.goes_on:
