@@ -229,10 +229,11 @@ class BestRoute:
         )
 
     async def warmup(self) -> None:
-        """Import LiteLLM and run the router once, so that the first request does not wait."""
+        """Import LiteLLM, run router and reward model once: the first request does not wait."""
         await load_litellm()
         if self.router is not None:
             await asyncio.to_thread(self.router.predict, ["warm-up"])
+        await self._selector.warmup()
 
     def route(self, messages: Messages, **options: Unpack[Options]) -> Decision:
         """Decide only; no model is called.
