@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bestroute import catalog
+from bestroute._plain import well_formed
 from bestroute.failures import describe
 from bestroute.pool import PooledModel
 from bestroute.query import Request
@@ -51,7 +52,12 @@ def seeded(params: dict[str, Any], offset: int) -> dict[str, Any]:
 
 
 def copied(value: Any) -> Any:
-    """A copy of plain data at any depth: LiteLLM rewrites messages and tools in place."""
+    """A copy of plain data at any depth: LiteLLM rewrites messages and tools in place.
+
+    Lone surrogates, which no provider can be sent, are replaced by `?`.
+    """
+    if isinstance(value, str):
+        return well_formed(value)
     if isinstance(value, Mapping):
         return {key: copied(each) for key, each in value.items()}
     return [copied(each) for each in value] if isinstance(value, list | tuple) else value

@@ -32,6 +32,7 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "cached_tokens": (Mapping, "tokens by the name of a model"),
     "query_pattern": ((str, Pattern), "a regular expression"),
     "answer_schema": (Mapping, "a JSON schema"),
+    "extra_headers": (Mapping, "texts by name"),
 }
 """What options must be, where a wrong type would go far before it is noticed."""
 
@@ -180,7 +181,7 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
         (kind, words), value = _KINDS[name], given[name]
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if fits and isinstance(value, int | float):
-            fits = not _LARGEST < abs(value) < math.inf
+            fits = abs(value) <= _LARGEST or abs(value) == math.inf  # and not NaN
         if not fits or (name == "models" and isinstance(value, str)):
             raise ConfigError(f"{name} is {value!r:.200}; expected {words}")
 

@@ -60,7 +60,7 @@ class Request(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Request:
         for name in ("messages", "params", "answer_schema"):
-            if wrong := flaw(getattr(self, name)):
+            if wrong := flaw(getattr(self, name), whole=name == "messages"):
                 raise ValueError(f"{name} {wrong}")
         self._check_messages()
         if self.params.get("n", 1) != 1:
@@ -78,6 +78,12 @@ class Request(BaseModel):
                 raise ValueError(
                     f"messages[{index}].role is {message.get('role')!r:.200}; "
                     f"expected one of {', '.join(_ROLES)}"
+                )
+            content = message.get("content")
+            if not isinstance(content, str | list | tuple | None):
+                raise ValueError(
+                    f"messages[{index}].content is a {type(content).__name__}; "
+                    "expected a text, or a list of parts"
                 )
         if not self._says_something():
             raise ValueError("messages hold no content: nothing to answer")

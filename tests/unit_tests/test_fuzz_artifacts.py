@@ -149,12 +149,14 @@ values = st.one_of(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where a description has something that could be something else."""
+    """Where a description has something that could be something else, ten levels down."""
     inner: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
         inner = list(value.items())
     elif isinstance(value, list):
         inner = list(enumerate(value))
+    if len(path) == 10:
+        return [path]
     return [path, *(found for key, each in inner for found in places(each, (*path, key)))]
 
 

@@ -7,11 +7,14 @@ from functools import cache
 from typing import Any
 
 import litellm
+import pytest
 from hypothesis import given
 
 from bestroute import BestRoute, Decision, ModelPool, RoutedResponse
+from bestroute.errors import RequestError
 from bestroute.sampling import Delta
-from tests.fuzzing import any_text, cases, chats, only_ours, some_options
+from tests.fuzzing import any_text, cases, chats, nested, only_ours, some_options
+from tests.servers import ChatServer
 from tests.small_router import routed
 
 
@@ -79,3 +82,35 @@ def test_fuzz_calls_streamed(messages: Any, options: dict[str, Any]) -> None:
             assert isinstance(piece, Delta | RoutedResponse)
 
     only_ours(lambda: asyncio.run(streamed()))
+
+
+SPOILT: tuple[Any, ...] = (
+    [{"role": "user", "content": "hi", "name": {1, 2}}],
+    [{"role": "user", "content": 5}],
+    [{"role": "user", "content": {"text": "hi"}}],
+    [{"role": "user", "content": [{"type": "text", "text": b"hi"}]}],
+    [{"role": "user", "content": "hi", "weight": float("nan")}],
+    [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [nested(200)]}],
+    [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [{(1, 2): 3}]}],
+)
+
+
+@pytest.mark.parametrize("messages", SPOILT, ids=range(len(SPOILT)))
+def test_what_no_provider_can_be_sent_costs_no_attempt(messages: Any) -> None:
+    """Else three such requests would take every model out of everybody's rotation."""
+    for engine in engines():
+        with pytest.raises(RequestError, match="messages"):
+            engine.complete(messages)
+        assert not engine.breaker.resting()
+
+
+def test_lone_surrogates_are_sent_as_question_marks(chat_server: ChatServer) -> None:
+    data = pool()
+    for member in data["models"]:
+        del member["client"]
+        member["params"] = chat_server.params
+    message = {"role": "user", "content": [{"type": "text", "text": "a \ud800 b"}]}
+    response = BestRoute(data).complete([message], stop="\udfff", max_n=1)
+    assert response.text == "ok"
+    assert chat_server.requests[0]["messages"][0]["content"][0]["text"] == "a ? b"
+    assert chat_server.requests[0]["stop"] == "?"

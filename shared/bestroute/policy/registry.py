@@ -61,6 +61,8 @@ def load_policy(config: Mapping[str, Any], tensors: Mapping[str, Floats] = _NONE
     for name in _NUMBERS:
         if not isinstance(arguments.get(name), int | float | None):
             raise ArtifactError(f"the saved policy's {name} is {arguments[name]!r}, no number")
+    if not isinstance(arguments.get("calibrated", False), bool):
+        raise ArtifactError("the saved policy's calibrated is neither true nor false")
     if kind == Adaptive.name:
         arguments["belief"] = load_belief(arguments.get("belief"), tensors)
     try:
