@@ -81,6 +81,7 @@ JSON = {"response_format": {"type": "json_object"}}
 AGAIN = "asked again, then another model"
 OTHER = "another model"
 TOLD = "raised, no other model is asked"
+NO_LARGER = "raised, once no larger one is left"
 TOO_LONG = status(400, "This model's maximum context length is 10 tokens.")
 POLICY = status(400, "We cannot help with that.", code="content_filter")
 CHUNK = '{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": ['
@@ -149,7 +150,7 @@ ROWS = (
     ),
     Row(
         "413, or context overflow, of a model that none is larger than",
-        TOLD,
+        NO_LARGER,
         status(413),
         calls=1,
         pool={"context_window": 10_000_000},
@@ -157,7 +158,7 @@ ROWS = (
     ),
     Row(
         "context overflow of every model",
-        TOLD,
+        NO_LARGER,
         TOO_LONG,
         calls=1,
         big=TOO_LONG,

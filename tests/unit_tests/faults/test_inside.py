@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import math
 import random
-import shutil
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from bestroute import BestRoute, Prediction
+from bestroute._litellm import litellm
 from bestroute.errors import ArtifactError, PoolMismatchError, SamplingError
 from bestroute.failures import Failure, waiting_time
 from bestroute.policy import FixedArm, OneShot
@@ -30,6 +33,7 @@ from tests.fault_server import (
     reset_mid_body,
     status,
 )
+from tests.small_router import routed
 from tests.unit_tests.faults.engines import engine, pool
 from tests.unit_tests.test_engine import Fixed
 
@@ -83,19 +87,34 @@ def test_a_router_without_a_head_for_an_arm(server: FaultServer) -> None:
 
 
 def test_an_artifact_that_lacks_heads(tmp_path: Path) -> None:
-    import bestroute
+    models = [{"model": "openai/small", "max_samples": 2}, {"model": "openai/big"}]
+    models = [{**each, "price": {"input": 1, "output": 1}} for each in models]
+    models[1]["reference"] = True
+    saved = routed({"models": models}).save_pretrained(tmp_path)
+    (weights,) = saved.rglob("*.safetensors")
+    tensors = load_file(weights)
+    short = {"match": np.ascontiguousarray(tensors["match"][:, :-1])}
+    for damaged in ({**tensors, **short}, {"vectors": tensors["vectors"]}):
+        save_file(damaged, weights)
+        with pytest.raises(ArtifactError):
+            BestRoute.from_pretrained(saved)
 
-    shipped = Path(bestroute.__file__).parent / "data" / "router"
-    if not shipped.is_dir():
-        pytest.skip("no router is shipped")
-    damaged = shutil.copytree(shipped, tmp_path / "router")
-    for weights in damaged.rglob("*.safetensors"):
-        tensors = load_file(weights)
-        heads = [name for name in tensors if "head" in name or "weight" in name] or list(tensors)
-        tensors[heads[0]] = tensors[heads[0]][..., :-1].copy()
-        save_file(tensors, weights)
-    with pytest.raises(ArtifactError):
-        BestRoute.from_pretrained(damaged)
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_what_litellm_prints_is_silenced_unless_it_is_the_application_s(
+    theirs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = types.ModuleType("litellm")
+    fake.suppress_debug_info = False  # type: ignore[attr-defined]
+
+    def imported(name: str) -> types.ModuleType:
+        return sys.modules.setdefault(name, fake)
+
+    monkeypatch.setitem(sys.modules, "litellm", fake)  # to be undone in any case
+    if not theirs:
+        del sys.modules["litellm"]
+    monkeypatch.setattr(importlib, "import_module", imported)
+    assert litellm.__wrapped__().suppress_debug_info is not theirs
 
 
 class Says(RewardModel):
