@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
         raise TimeoutError(f"nothing came within {seconds:.3g} seconds") from error
 
 
-async def paced(items: AsyncIterable[T], idle: float, until: float) -> AsyncIterator[T]:
+async def paced(items: AsyncIterable[T], idle: float, until: float) -> AsyncGenerator[T, None]:
     """Items of a stream, each of them within `idle` seconds and none after `until` (monotonic).
 
     Raises:

@@ -8,6 +8,7 @@ from bestroute import catalog
 from bestroute.account import Account
 from bestroute.breaker import Breaker
 from bestroute.deadline import Deadline
+from bestroute.errors import SamplingError
 from bestroute.failures import Failure
 from bestroute.policy.base import Accept, Draw, State
 from bestroute.policy.once import remaining
@@ -56,11 +57,12 @@ class Fallback:
         self._last_resort = models if models <= rests.keys() else set[str]()
         self.begun = False
 
-    def admits(self, model: str) -> bool:
+    def admits(self, model: str, drawn: Drawn) -> bool:
         """Whether a model may be asked now: others may have found out meanwhile that it fails."""
         if model in self._last_resort or self._breaker.admits(model):
             return True
         self._left_out.add(model)
+        drawn.failures.append(SamplingError(f"{model} rests: it failed again and again"))
         return False
 
     def retries(self, model: str) -> int | None:

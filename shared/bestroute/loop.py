@@ -220,7 +220,7 @@ class Loop:
 
     async def _one(self, draw: Draw, drawn: Drawn) -> None:
         """Draw, in a task of its own; what comes is put into `drawn`."""
-        if not self._fallback.admits(draw.model):
+        if not self._fallback.admits(draw.model, drawn):
             return
         self._enter(draw)
         start = sum(call.requested for call in self.account.calls if call.model == draw.model)
@@ -308,7 +308,7 @@ class Loop:
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
         """Text and thoughts that the sampler streams, in a task of its own."""
-        if not self._fallback.admits(draw.model):
+        if not self._fallback.admits(draw.model, brought):
             return
         self._enter(draw)
         thoughts = ""

@@ -183,9 +183,9 @@ class Sampler:
             bill.cancelled = partial(self._broken_off, order, chunks, began, "cancelled")
             idle = self._asker.seconds(params)
             end = min(until, began + _WHOLE_STREAM * idle)
-            async with aclosing(response):
+            async with aclosing(response), aclosing(paced(response, idle, end)) as pieces:
                 try:
-                    async for chunk in paced(response, idle, end):
+                    async for chunk in pieces:
                         chunks.append(chunk)
                         if delta := _delta(chunk):
                             yield delta
