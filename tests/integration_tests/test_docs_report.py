@@ -51,6 +51,7 @@ def test_the_page_s_commands_do_what_it_says(ran: tuple[Path, dict[str, str]]) -
     assert decision["threshold"] == 0.6
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Queries of the largest regret" in page and "matrix-factorization" in page
+    assert "What it saved so far" in page
     assert "Queries of the largest regret" not in (folder / "router" / "report.html").read_text()
 
 

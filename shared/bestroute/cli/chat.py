@@ -34,6 +34,9 @@ def chat(
     threshold: Threshold = None,
     max_drop: PromisedDrop = None,
     target_cost: TargetCost = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File that keeps what each turn cost, for `ledger`.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
     json_path: JsonPath = None,
 ) -> None:
@@ -49,7 +52,12 @@ def chat(
     path = Path(str(resources.files("bestroute") / "data" / "demo_pool.yaml")) if demo else pool
     models = None if path is None else ModelPool.from_yaml(path)
     engine = engine_of(
-        router, models, threshold=threshold, max_drop=max_drop, target_cost=target_cost
+        router,
+        models,
+        threshold=threshold,
+        max_drop=max_drop,
+        target_cost=target_cost,
+        ledger=ledger,
     )
     examples = _examples(models, recorded)
     conversation = Conversation(engine)

@@ -29,19 +29,19 @@ PromisedDrop = Annotated[
 TargetCost = Annotated[float | None, typer.Option(help="$ for 1,000 queries.")]
 
 
-def engine_of(router: Path | None, pool: ModelPool | None, **knobs: Any) -> BestRoute:
+def engine_of(router: Path | None, pool: ModelPool | None, **options: Any) -> BestRoute:
     """The engine of a saved router, of a pool, or of a router in front of that pool.
 
     Args:
         router: Directory of the saved router.
         pool: The pool.
-        **knobs: threshold, max_drop, target_cost: one of them, or none.
+        **options: Of `BestRoute`: threshold, max_drop or target_cost, ledger.
 
     Raises:
         ConfigError: There is neither.
     """
     if router is not None:
-        return BestRoute.from_pretrained(router, pool=pool, **knobs)
+        return BestRoute.from_pretrained(router, pool=pool, **options)
     if pool is None:
         raise ConfigError("give --router (a saved router), --pool (a pool alone), or both")
-    return BestRoute(pool, **knobs)
+    return BestRoute(pool, **options)

@@ -19,6 +19,7 @@ from bestroute.cli.assessing import (
 )
 from bestroute.cli.options import JsonPath, Seed, write_json
 from bestroute.learning.evaluation.page import report_page
+from bestroute.ledger import summarise
 
 
 def report(
@@ -30,6 +31,9 @@ def report(
     examples: Annotated[
         int, typer.Option(help="Queries told in words; 0 for a page that is to be shared.")
     ] = 6,
+    ledger: Annotated[
+        Path | None, typer.Option(help="A ledger's file: what routed calls saved so far.")
+    ] = None,
     reward_price: RewardPrice = 0.0,
     resamples: Resamples = 1000,
     seed: Seed = 0,
@@ -40,6 +44,7 @@ def report(
     Example: bestroute report scored.parquet --router router/ --baselines all -o report.html
     """
     console = Console()
+    savings = None if ledger is None else summarise(ledger)
     found, models = assessed(
         samples,
         router,
@@ -52,6 +57,6 @@ def report(
         seed=seed,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(report_page(found, models), encoding="utf-8")
+    output.write_text(report_page(found, models, savings=savings), encoding="utf-8")
     write_json(json_path, found.model_dump(mode="json"))
     console.print(f"Written: {output}")

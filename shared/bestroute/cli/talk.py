@@ -123,8 +123,9 @@ class Talk:
         self._note(self._totals())
 
     def _totals(self) -> str:
-        told = self._conversation
-        return f"In all ({len(told.turns)} turns): {_cost(told.cost, told.reference_cost)}"
+        told, count = self._conversation, len(self._conversation.turns)
+        turns = "1 turn" if count == 1 else f"{count} turns"
+        return f"In all ({turns}): {_cost(told.cost, told.reference_cost)}"
 
     def _why(self, _: str) -> None:
         last, pool = self._conversation.last, self._conversation.engine.pool

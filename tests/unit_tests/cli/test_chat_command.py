@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from bestroute import BestRoute, ModelPool
 from bestroute.cli.app import app
 from bestroute.errors import ConfigError
+from bestroute.ledger import summarise
 from tests.servers import Body, ChatServer, Reply
 from tests.small_router import EASY, HARD, routed
 
@@ -149,8 +150,12 @@ def test_an_answer_cannot_drive_the_terminal(pool: Path, chat_server: ChatServer
 
 
 def test_recorded_samples_can_be_talked_to(tmp_path: Path) -> None:
-    lines = ("/example", "/example", "What nobody recorded")
-    output, found = talked(tmp_path, "--demo", lines=lines)
+    lines, file = ("/example", "/example", "What nobody recorded"), tmp_path / "calls.sqlite"
+    output, found = talked(tmp_path, "--demo", "--ledger", file, lines=lines)
+    kept = summarise(file)
+    assert (kept.ok, kept.errors) == (2, 1)
+    assert kept.cost == pytest.approx(found["cost"])
+    assert kept.savings == pytest.approx(found["estimated_savings"])
     one, two, unknown = found["turns"]
     assert one["cost"] > 0 and two["cost"] > 0
     assert unknown["error"].startswith("UnrecordedError")

@@ -19,13 +19,16 @@ import pytest
 from typer.testing import CliRunner
 
 import bestroute
-from bestroute import ModelPool
+from bestroute import BestRoute, ModelPool
 from bestroute.cli.app import app
 from bestroute.learning.evaluation.assess import Assessment
 from bestroute.learning.evaluation.page import report_page
+from bestroute.learning.evaluation.report import dollars
 from bestroute.learning.fit import train
 from bestroute.learning.samples import read_samples
+from bestroute.ledger import Ledger, summarise
 from bestroute.policy import EarlyStop
+from tests.servers import ChatServer
 
 DATA = Path(bestroute.__file__).parent / "data"
 POOL = ModelPool.from_yaml(DATA / "demo_pool.yaml")
@@ -154,6 +157,30 @@ def test_what_users_asked_cannot_become_part_of_the_page(written: tuple[str, Ass
     page = report_page(found.model_copy(update={"regrets": regrets}), POOL)
     assert "script" not in {tag for tag, _ in Reading(page).elements}
     assert "&lt;script&gt;" in page
+
+
+def test_savings_are_those_of_the_ledger(
+    written: tuple[str, Assessment], tmp_path: Path, chat_server: ChatServer
+) -> None:
+    assert "What it saved so far" not in written[0]
+    dear, cheap = ({"price": {"input": p, "output": p}} for p in (10, 1))
+    asked = {"params": chat_server.params, "context_window": 8000, "native_n": True}
+    small = {"model": "openai/small", "max_samples": 3, **cheap, **asked}
+    big = {"model": "openai/big", "reference": True, **dear, **asked}
+    chat_server.reply = "42"
+    ledger = Ledger(tmp_path / "calls.sqlite")
+    engine = BestRoute({"models": [small, big]}, ledger=ledger)
+    responses = [engine.complete("What is six times seven?") for _ in range(3)]
+    ledger.flush()
+    kept = summarise(tmp_path / "calls.sqlite")
+    page = report_page(written[1], POOL, savings=kept)
+    text = " ".join(Reading(page).text.split())
+    saved = sum(response.estimated_savings or 0 for response in responses)
+    spent = sum(response.cost or 0 for response in responses)
+    assert f"{saved / (saved + spent):.0%} less spent than by always asking the reference" in text
+    assert f"{dollars(spent)} spent, the reference would have cost" in text
+    assert "3 routed calls: 3 answered, 0 failed, 0 cancelled" in text
+    assert f"3 calls{dollars(spent)}, saved {dollars(saved)}" in text
 
 
 def luminance(color: str) -> float:

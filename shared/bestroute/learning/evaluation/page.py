@@ -18,8 +18,11 @@ from bestroute.learning.evaluation.report import (
     percent,
     value_of,
 )
+from bestroute.ledger import LedgerSummary
 from bestroute.pool import ModelPool
 from bestroute.trace import Step
+
+_MOST_DAYS = 31
 
 _WAYS: dict[Way, str] = {
     "accept": "accept the answer",
@@ -57,7 +60,14 @@ def write_report(
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: str = "") -> str:
+def report_page(
+    found: Assessment,
+    pool: ModelPool,
+    *,
+    drops: str = "",
+    note: str = "",
+    savings: LedgerSummary | None = None,
+) -> str:
     """The page: it asks nobody for anything, and is readable on a phone and in the dark.
 
     Args:
@@ -65,6 +75,7 @@ def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: st
         pool: The pool of the engine that it is of.
         drops: The drop on calibration and test queries, in words.
         note: What is known of the threshold, in words.
+        savings: What routed calls came to, where a ledger was kept.
 
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
@@ -87,6 +98,8 @@ def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: st
             cost_cuts=COST_CUTS,
             drops=drops,
             note=note,
+            savings=savings,
+            days=None if savings is None else _days(savings),
             models=pool.models,
             ways=_WAYS,
             order=("more", "other", "accept", "reference"),  # what goes on stands over the next
@@ -111,6 +124,20 @@ def report_page(found: Assessment, pool: ModelPool, *, drops: str = "", note: st
             ),
         )
     )
+
+
+def _days(savings: LedgerSummary) -> list[dict[str, Any]]:
+    """The latest days, with the widths of their bars in percent of the dearest."""
+    days = savings.days[-_MOST_DAYS:]
+    most = max((day.cost + max(day.savings, 0.0) for day in days), default=0.0) or 1.0
+    return [
+        {
+            "day": day,
+            "spent": 100 * day.cost / most,
+            "saved": 100 * max(day.savings, 0.0) / most,
+        }
+        for day in days
+    ]
 
 
 def _own(found: Assessment) -> str:

@@ -129,7 +129,7 @@ def transfer_markdown(transfer: dict[str, Comparison]) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, or n/a."""
-    return "n/a" if share is None else f"{share:.{digits}%}"
+    return "n/a" if share is None else f"{round(share, digits + 2) + 0.0:.{digits}%}"  # no -0
 
 
 def dollars(amount: float | None) -> str:
