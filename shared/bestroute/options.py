@@ -32,7 +32,7 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "cached_tokens": (Mapping, "tokens by the name of a model"),
     "query_pattern": ((str, Pattern), "a regular expression"),
     "answer_schema": (Mapping, "a JSON schema"),
-    "extra_headers": (Mapping, "texts by name"),
+    **dict.fromkeys(("extra_headers", "extra_body"), (Mapping, "values by name")),
 }
 """What options must be, where a wrong type would go far before it is noticed."""
 
