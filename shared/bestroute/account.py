@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -104,7 +105,8 @@ class Account:
     def too_dear(self, wanted: Draw, state: State) -> None:
         """The policy would have drawn this as well, had there been the money."""
         arm = Arm(wanted.model, wanted.n)
-        cost = f", which may cost ${state.most[arm]:.3g}" if arm in state.most else ""
+        most = state.most.get(arm, math.inf)
+        cost = f", which may cost ${most:.3g}" if most < math.inf else ""
         self.degraded.append(f"the ${state.left:.3g} left do not pay for {arm}{cost}")
         _log.warning("%s", self.degraded[-1])
 

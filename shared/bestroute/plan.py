@@ -78,6 +78,7 @@ def plan(
         for dollars in cost_model.of_prompt(len(request.prompt), lengths, limits.cached_tokens)
     )
     most: dict[Arm, float] = {}
+    refused: dict[Arm, BudgetError] = {}
     if purse.caps:
         most, refused = _refused(arms, request, pool, purse)
         excluded |= {arm: str(why) for arm, why in refused.items()}
@@ -89,6 +90,7 @@ def plan(
     state = State(
         left=purse.left,
         most=most,
+        unaffordable=tuple(refused),
         arms=arms,
         reference=pool.reference_arm,
         costs=costs,

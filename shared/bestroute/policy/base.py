@@ -112,7 +112,7 @@ class State:
         left: $ that may still be spent, by the tightest cap.
         most: $ that every arm can cost at most, where there is a cap: a price of its longest
             answer. Arms that are not sure to cost at most what is left are no longer in `arms`.
-        unaffordable: Arms that left `arms` since the first draw.
+        unaffordable: Arms that left `arms` for that, or never were among them.
     """
 
     arms: tuple[Arm, ...]
