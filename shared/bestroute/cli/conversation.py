@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from typing import Any
 
 from bestroute.engine import BestRoute
@@ -25,7 +25,8 @@ class Conversation:
         threshold: Instead of the engine's own setting, once it is set.
         last: The last response.
         turns: One summary a turn, no texts: that of its response, or the error and the cost.
-        cost: $ paid in all; `None` once something had no known price.
+        answered_cost: $ paid for the turns that were answered; `None` once a price is unknown.
+        unanswered_cost: $ paid for the others.
         reference_cost: $ that always asking the reference would have cost, by estimate, for the
             turns that were answered.
     """
@@ -36,7 +37,8 @@ class Conversation:
         self.threshold: float | None = None
         self.last: RoutedResponse | None = None
         self.turns: list[dict[str, Any]] = []
-        self.cost: float | None = 0.0
+        self.answered_cost: float | None = 0.0
+        self.unanswered_cost: float | None = 0.0
         self.reference_cost: float | None = 0.0
 
     def reset(self) -> None:
@@ -66,7 +68,6 @@ class Conversation:
                     calls += event.calls
                 elif isinstance(event, RoutedResponse):
                     self._keep(asked, event)
-                    self._pay(event.calls)
                     calls = []
                     yield event
                 elif isinstance(event, Drawing | Delta):
@@ -77,15 +78,16 @@ class Conversation:
             self.turns.append({"error": told, "cost": total_cost(calls)})
             raise
         finally:
-            self._pay(calls)
+            self.unanswered_cost = _sum(self.unanswered_cost, total_cost(calls))
 
     def summary(self) -> dict[str, Any]:
         """Plain data: the totals, and every turn without its texts."""
         saved = None
-        if self.cost is not None and self.reference_cost is not None:
-            saved = self.reference_cost - self.cost
+        if self.answered_cost is not None and self.reference_cost is not None:
+            saved = self.reference_cost - self.answered_cost
         return {
-            "cost": self.cost,
+            "cost": _sum(self.answered_cost, self.unanswered_cost),
+            "unanswered_cost": self.unanswered_cost,
             "estimated_reference_cost": self.reference_cost,
             "estimated_savings": saved,
             "turns": self.turns,
@@ -95,10 +97,8 @@ class Conversation:
         self.messages = [*asked, response.message]
         self.last = response
         self.turns.append(response.summary())
+        self.answered_cost = _sum(self.answered_cost, response.cost)
         self.reference_cost = _sum(self.reference_cost, response.estimated_reference_cost)
-
-    def _pay(self, calls: Iterable[Call]) -> None:
-        self.cost = _sum(self.cost, total_cost(calls))
 
 
 def _sum(total: float | None, more: float | None) -> float | None:

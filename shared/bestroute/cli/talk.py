@@ -125,7 +125,9 @@ class Talk:
     def _totals(self) -> str:
         told, count = self._conversation, len(self._conversation.turns)
         turns = "1 turn" if count == 1 else f"{count} turns"
-        return f"In all ({turns}): {_cost(told.cost, told.reference_cost)}"
+        lost = told.unanswered_cost
+        more = "" if lost == 0 else f"; turns without an answer cost {dollars(lost)}"
+        return f"In all ({turns}): {_cost(told.answered_cost, told.reference_cost)}{more}"
 
     def _why(self, _: str) -> None:
         last, pool = self._conversation.last, self._conversation.engine.pool

@@ -104,7 +104,10 @@ def test_a_turn_that_fails_says_what_it_cost_and_ends_nothing(
     assert "broke off" in broken["error"]
     assert broken["cost"] > 0
     assert found["cost"] == pytest.approx(first["cost"] + broken["cost"] + last["cost"])
-    assert output.count("SamplingError") == 2 and output.count("That turn cost") == 2
+    assert found["unanswered_cost"] == pytest.approx(broken["cost"])
+    assert found["estimated_savings"] == pytest.approx(0)  # the reference answered what it did
+    assert "no such thing" in output and "SamplingError: openai/big broke off" in output
+    assert output.count("That turn cost") == 2
     roles = [message["role"] for message in chat_server.requests[-1]["messages"]]
     assert roles == ["user", "assistant", "user"]  # what failed was not said
 
