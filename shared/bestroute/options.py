@@ -182,7 +182,7 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if fits and isinstance(value, int | float):
             fits = abs(value) <= _LARGEST or abs(value) == math.inf  # and not NaN
-        if not fits or (name == "models" and isinstance(value, str)):
+        if not fits or (name == "models" and isinstance(value, str | bytes)):
             raise ConfigError(f"{name} is {value!r:.200}; expected {words}")
 
 

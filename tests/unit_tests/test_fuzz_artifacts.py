@@ -216,7 +216,8 @@ TENSORS: tuple[Callable[[Any], Any], ...] = (
 @given(name=st.sampled_from([WEIGHTS_FILE, POLICY_FILE]), data=st.data())
 def test_fuzz_artifact_tensors(tmp_path: Path, name: str, data: st.DataObject) -> None:
     tensors = load(saved()[name])
-    for chosen in data.draw(st.lists(st.sampled_from(sorted(tensors)), min_size=1, max_size=2)):
+    some = st.lists(st.sampled_from(sorted(tensors)), min_size=1, max_size=2, unique=True)
+    for chosen in data.draw(some):
         with np.errstate(all="ignore"):
             tensors[chosen] = data.draw(st.sampled_from(TENSORS))(tensors[chosen])
     whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
