@@ -59,7 +59,7 @@ class _Line:
         """The next batch, unless someone waits for the one before: a router may hang."""
         if not all(future.done() for future in self._served):
             return
-        batch = []
+        batch: list[tuple[str, asyncio.Future[Prediction]]] = []
         while self._waiting and len(batch) < MOST:
             query, future = self._waiting.popleft()
             if not future.done():
