@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from bestroute._litellm import litellm
@@ -48,12 +49,18 @@ def provider(member: PooledModel) -> str:
     names = ("custom_llm_provider", "api_base")
     given = {name: str(member.params[name]) for name in names if name in member.params}
     try:
-        return str(module.get_llm_provider(model=member.model, **given)[1])
+        return _listed(member.model, **given)
     except module.BadRequestError:
         raise UnknownModelError(
             f"model {member.name!r}: LiteLLM knows no provider for {member.model!r}; "
             "ids look like openai/gpt-4o or ollama/llama3"
         ) from None
+
+
+@lru_cache(maxsize=1024)
+def _listed(model: str, **given: str) -> str:
+    """LiteLLM's own list, which takes a while to go through; what it lacks today may be added."""
+    return str(litellm().get_llm_provider(model=model, **given)[1])
 
 
 def _entry(member: PooledModel) -> Mapping[str, Any]:
