@@ -26,7 +26,7 @@ from bestroute.learning.evaluation.page import report_page
 from bestroute.learning.evaluation.report import dollars
 from bestroute.learning.fit import train
 from bestroute.learning.samples import read_samples
-from bestroute.ledger import Ledger, summarise
+from bestroute.ledger import Ledger, LedgerSummary, summarise
 from bestroute.policy import EarlyStop
 from tests.servers import ChatServer
 
@@ -247,10 +247,31 @@ def browse(page: str, folder: Path, width: int, *flags: str) -> subprocess.Compl
     )
 
 
+def _much() -> LedgerSummary:
+    """Forty days of sums with several digits: no narrower in a real ledger."""
+    days = [
+        {"day": f"2026-11-{day:02}", "calls": 1234, "cost": 12.345, "savings": 10.5 - day}
+        for day in range(1, 41)
+    ]
+    tokens = {"prompt_tokens": 10**9, "completion_tokens": 10**9, "cached_tokens": 0}
+    model = {"model": "a-model/of-a-long-name", "answers": 10**5, "calls": 10**5, "cost": 12345.6}
+    numbers = {"calls": 10**6, "ok": 10**6, "cost": 12345.67, "reference_cost": 23456.78}
+    return LedgerSummary.model_validate(
+        {
+            **dict.fromkeys(("errors", "cancelled", "degraded", "unanswered_cost", "unpriced"), 12),
+            **{**numbers, **tokens, "since": None, "savings": 11111.11, "savings_share": 0.47},
+            **{"first": "2026-11-01T00:00Z", "last": "2026-12-10T00:00Z"},
+            **{"latency_p50": 1.0, "latency_p95": 12.0, "days": days, "arms": ()},
+            "models": [{**model, **tokens}],
+        }
+    )
+
+
 @needs_chromium
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_browser_lays_it_out(width: int, written: tuple[str, Assessment], tmp_path: Path) -> None:
-    inner = escape(written[0].replace("</body>", MEASURE))
+    page = report_page(written[1], POOL, savings=_much())
+    inner = escape(page.replace("</body>", MEASURE))
     frame = f'<iframe style="width: {width}px; border: 0" srcdoc="{inner}"></iframe>'
     done = browse(f"<!doctype html><body>{frame}</body>", tmp_path, 1400, "--dump-dom")
     told = re.search(r"<body>([\w+/=]+)</body>", done.stdout)
