@@ -99,6 +99,7 @@ FLOORS = (
             "account",
             "checks",
             "label_sampling",
+            "ledger",
             "loop",
             "engine",
             "artifact",

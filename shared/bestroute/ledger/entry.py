@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple, Self
 
 from bestroute.policy.base import Decision
 from bestroute.response import RoutedResponse
-from bestroute.samples import Call, total_cost, total_usage
+from bestroute.samples import Call, Usage, total_cost, total_usage
+
+_MOST_TOKENS = 10**12  # of a call: nonsense of a provider must not overflow sums
 
 Outcome = Literal["ok", "error", "cancelled"]
 
@@ -77,6 +79,7 @@ class Entry(NamedTuple):
             error: What was raised.
         """
         usage = total_usage(calls)
+        tokens = _tokens(usage)
         return cls(
             time=time.time(),
             outcome="ok" if response else "error" if error else "cancelled",
@@ -89,9 +92,9 @@ class Entry(NamedTuple):
             model=response.model if response else None,
             samples=sum(call.received for call in calls),
             models=json.dumps(_by_model(calls)),
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
+            prompt_tokens=tokens["prompt_tokens"],
+            completion_tokens=tokens["completion_tokens"],
+            cached_tokens=tokens["cached_tokens"],
             estimated=usage.estimated,
             cost=total_cost(calls),
             reference_cost=response.estimated_reference_cost if response else None,
@@ -107,9 +110,16 @@ def _by_model(calls: Sequence[Call]) -> dict[str, dict[str, float | None]]:
         usage = total_usage(own)
         models[name] = {
             "calls": len(own),
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cached_tokens": usage.cached_tokens,
+            **_tokens(usage),
             "cost": total_cost(own),
         }
     return models
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    counts = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+    return {name: min(count, _MOST_TOKENS) for name, count in counts.items()}

@@ -13,8 +13,6 @@ VERSION = 1
 _APPLICATION = 0x42655274  # tells a ledger from other SQLite files
 _BUSY = 5.0  # seconds to wait for other processes
 
-_LARGEST = 2**63 - 1
-
 _TYPES = {
     "time": "REAL NOT NULL",
     "outcome": "TEXT NOT NULL",
@@ -110,7 +108,5 @@ def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _storable(value: str | float | None) -> str | float | None:
-    """Lone surrogates and huge numbers, which a provider may send, are none in SQLite."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return min(value, _LARGEST) if isinstance(value, int) else value
+    """Lone surrogates are no text to SQLite."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
