@@ -30,7 +30,7 @@ class CallDefaults(BaseModel):
         max_n: Largest number of samples of one model.
         streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
             of several the best comes in one piece.
-        max_cost: $ that one request may cost by estimate, escalation included.
+        max_cost: $ that one request may cost at most, escalation included.
         query_turns: How many of the last user turns the router reads, by default one.
         query_pattern: Regular expression that finds the query in them, such as
             `Question: (.*)` where a prompt is stuffed with context.

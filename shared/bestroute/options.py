@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
         max_n: Largest number of samples of one model.
         streaming_max_n: The same, where the answer is streamed: one sample streams as it comes,
             of several the best comes in one piece.
-        max_cost: $ that this request may cost by estimate, escalation included.
+        max_cost: $ that this request may cost at most, escalation included: docs/money.md.
         timeout: Seconds for the whole call, retries, reward model and streaming included. When
             only the engine's `fallback_share` of them is left and nothing has come, all other
             models are asked side by side; at the end the best of what came is the answer.

@@ -15,7 +15,7 @@ from tests.servers import ChatServer
 from tests.small_router import routed
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("index", "litellm", "migration", "rewards")
+PAGES = ("index", "litellm", "migration", "money", "rewards")
 LINKED = ("index", "litellm", "migration", "faq", "rewards")
 
 
