@@ -16,7 +16,7 @@ from bestroute._litellm import load_litellm
 from bestroute._secrets import silence
 from bestroute.billing import Billing, is_unbilled, list_cost
 from bestroute.calls import asker, copied, failed, seeded
-from bestroute.deadline import within
+from bestroute.deadline import GRACE, within
 from bestroute.errors import BudgetError
 from bestroute.failures import is_passing, raise_own, waiting_time
 from bestroute.pool import PooledModel
@@ -103,12 +103,15 @@ class Asker:
             raise
         began = time.monotonic()
         given = copied(order.params)
-        seconds = min(self.seconds(given), order.until - began)
-        if seconds < math.inf:
-            given["timeout"] = seconds
+        usual = self.seconds(given)
+        seconds = min(usual, order.until - began)
+        # Not what is left: LiteLLM has a client, and connections, for each number of seconds.
+        told = usual if member.client is None else seconds
+        if told < math.inf:
+            given["timeout"] = told
         try:
             messages = copied(request.messages_for(member.name))
-            response = await within(seconds, ask(**given, messages=messages))
+            response = await within(seconds + GRACE, ask(**given, messages=messages))
         except Exception as error:
             silence(error, order.params)
             call = failed(member, order.n, began, error)

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+GRACE = 0.1
+"""Seconds more than a provider's package has to tell in its own words that its time is over."""
+
 
 class Deadline:
     """The time of a routed call, by the monotonic clock: wall clocks jump.

@@ -6,7 +6,6 @@ import math
 import random
 import time
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from bestroute._litellm import litellm
@@ -125,6 +124,8 @@ def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def _date(text: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # late: it brings much that few need
+
     try:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):

@@ -19,7 +19,7 @@ from bestroute._tasks import together
 from bestroute.asking import Asker, Order
 from bestroute.billing import Billing, TokenCounter, list_cost
 from bestroute.calls import call_params, split_up
-from bestroute.deadline import paced
+from bestroute.deadline import GRACE, paced
 from bestroute.errors import BestRouteError, BudgetError, SampleLimitError, SamplingError
 from bestroute.failures import describe, may_refuse_n, raise_own
 from bestroute.pool import PooledModel
@@ -183,7 +183,7 @@ class Sampler:
             bill.cancelled = partial(self._broken_off, order, chunks, began, "cancelled")
             idle = self._asker.seconds(params)
             end = min(until, began + _WHOLE_STREAM * idle)
-            async with aclosing(response), aclosing(paced(response, idle, end)) as pieces:
+            async with aclosing(response), aclosing(paced(response, idle + GRACE, end)) as pieces:
                 try:
                     async for chunk in pieces:
                         chunks.append(chunk)
