@@ -20,7 +20,7 @@ _WINDOW, _CAP = 2048, 16
 _ASCII = 128
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"\w+")
-_ENDS = (".", "!", "?")
+_ENDS = frozenset(".!?")
 
 _SHARES: dict[str, Callable[[str], bool]] = {
     "digit": str.isdecimal,
@@ -102,7 +102,7 @@ def _row(query: str) -> list[float]:
     lowered = text.lower()
     words = lowered.split()
     numbers = _NUMBER.findall(text)
-    sentences = wide_ends + sum([word.endswith(_ENDS) for word in words])
+    sentences = wide_ends + len([word for word in words if word[-1] in _ENDS])
     counts = (len(numbers), commas, questions, sentences)
     return [
         math.log1p(len(query)),
