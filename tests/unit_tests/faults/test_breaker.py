@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from bestroute import breaker
 from bestroute.breaker import Breaker
 from bestroute.errors import SamplingError
 from bestroute.policy import FixedArm
@@ -23,54 +25,55 @@ def asked(server: FaultServer, model: str = "small") -> int:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The breaker's clock alone: event loops go by the same module."""
     now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
 def test_a_rest_is_twice_as_long_each_time_and_has_a_limit(clock: list[float]) -> None:
-    breaker = Breaker(failures=2, rest=10, longest=35)
-    breaker.failed("m", [TimeoutError()])
-    assert not breaker.resting()
+    health = Breaker(failures=2, rest=10, longest=35)
+    health.failed("m", [TimeoutError()])
+    assert not health.resting()
     lengths = []
     for _ in range(4):
-        assert breaker.admits("m")
-        breaker.failed("m", [TimeoutError()])
+        assert health.admits("m")
+        health.failed("m", [TimeoutError()])
         began = clock[0]
-        while breaker.resting():
-            assert not breaker.admits("m")
+        while health.resting():
+            assert not health.admits("m")
             clock[0] += 1
         lengths.append(clock[0] - began)
     assert lengths == [10, 20, 35, 35]
-    breaker.succeeded("m")
-    breaker.failed("m", [TimeoutError()])
-    assert not breaker.resting()
+    health.succeeded("m")
+    health.failed("m", [TimeoutError()])
+    assert not health.resting()
 
 
 def test_an_answer_in_between_starts_the_count_again(clock: list[float]) -> None:
-    breaker = Breaker(failures=2)
+    health = Breaker(failures=2)
     for _ in range(5):
-        breaker.failed("m", [TimeoutError()])
-        breaker.succeeded("m")
-    assert not breaker.resting()
+        health.failed("m", [TimeoutError()])
+        health.succeeded("m")
+    assert not health.resting()
 
 
 def test_what_is_the_request_s_fault_is_not_the_model_s(clock: list[float]) -> None:
-    breaker = Breaker(failures=1)
-    breaker.failed("m", [ValueError("no such parameter")])
-    assert not breaker.resting()
-    assert breaker.admits("m")
+    health = Breaker(failures=1)
+    health.failed("m", [ValueError("no such parameter")])
+    assert not health.resting()
+    assert health.admits("m")
 
 
 def test_only_one_of_many_threads_makes_the_trial() -> None:
-    breaker = Breaker(failures=1, rest=0.05)
-    breaker.failed("m", [TimeoutError()])
+    health = Breaker(failures=1, rest=0.05)
+    health.failed("m", [TimeoutError()])
     time.sleep(0.1)
     together, admitted = threading.Barrier(16), list[bool]()
 
     def ask() -> None:
         together.wait()
-        admitted.append(breaker.admits("m"))
+        admitted.append(health.admits("m"))
 
     threads = [threading.Thread(target=ask) for _ in range(16)]
     for thread in threads:
@@ -80,9 +83,9 @@ def test_only_one_of_many_threads_makes_the_trial() -> None:
     assert sorted(admitted) == [False] * 15 + [True]
 
 
-async def test_left_out_then_tried_then_back(server: FaultServer) -> None:
+async def test_left_out_then_tried_then_back(server: FaultServer, clock: list[float]) -> None:
     server.script = {"small": DOWN}
-    router = engine(server, breaker=Breaker(failures=2, rest=0.6))
+    router = engine(server, breaker=Breaker(failures=2, rest=10))
     for _ in range(2):
         assert (await router.acomplete("hi")).model == "big"
     assert asked(server) == 6
@@ -92,11 +95,14 @@ async def test_left_out_then_tried_then_back(server: FaultServer) -> None:
     assert "ServiceUnavailableError" in decision.excluded["small:1"]
     assert (await router.acomplete("hi")).model == "big"
     assert asked(server) == 6
-    await asyncio.sleep(0.7)
+    clock[0] += 11
     responses = await asyncio.gather(*(router.acomplete("hi") for _ in range(8)))
     assert {response.model for response in responses} == {"big"}
     assert asked(server) == 7  # one trial, once
-    await asyncio.sleep(1.3)
+    clock[0] += 11
+    assert (await router.acomplete("hi")).model == "big"  # it rests twice as long now
+    assert asked(server) == 7
+    clock[0] += 10
     server.script = {"small": answer()}
     assert (await router.acomplete("hi")).model == "small"
     responses = await asyncio.gather(*(router.acomplete("hi") for _ in range(4)))
