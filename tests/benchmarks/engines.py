@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bestroute import BestRoute
+    from bestroute.routers import StaticEncoder
 
 _WORDS = "sum map tax river prove list date code poem price speed graph verb cell root rate".split()
+
+
+@cache
+def encoder() -> StaticEncoder:
+    """The same for all engines, as its weights are."""
+    from bestroute.routers import StaticEncoder
+
+    return StaticEncoder()
 
 
 def trained(pool: Mapping[str, Any], *, threshold: float, queries: int = 200) -> BestRoute:
@@ -17,7 +27,6 @@ def trained(pool: Mapping[str, Any], *, threshold: float, queries: int = 200) ->
 
     from bestroute import BestRoute, ModelPool
     from bestroute.learning.training.train import train_router
-    from bestroute.routers import StaticEncoder
 
     members, rng = ModelPool.read(pool), np.random.default_rng(0)
     shape = (queries, len(members.arms))
@@ -26,7 +35,7 @@ def trained(pool: Mapping[str, Any], *, threshold: float, queries: int = 200) ->
         rng.uniform(0.4, 1.0, shape),
         members.arms,
         members.reference.name,
-        encoder=StaticEncoder(),
+        encoder=encoder(),
         l2=1.0,
         output_tokens=rng.uniform(50, 150, shape),
     )

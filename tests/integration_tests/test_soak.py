@@ -42,6 +42,20 @@ def test_the_connections_of_an_event_loop_end_with_it(chat_server: ChatServer) -
     assert _open_files() < before + SAMPLES  # each loop opened so many
 
 
+def test_calls_with_a_deadline_share_their_connections(chat_server: ChatServer) -> None:
+    models = [{"model": "openai/big", "reference": True, "params": chat_server.params}]
+    engine = BestRoute({"models": models})
+
+    async def calls() -> int:
+        await engine.acomplete("Hello", timeout=60)
+        before = _open_files()
+        for _ in range(LOOPS):
+            await engine.acomplete("Hello", timeout=60)
+        return _open_files() - before
+
+    assert asyncio.run(calls()) <= 1
+
+
 def test_calls_leave_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     command = [sys.executable, "-m", "tests.benchmarks.soak", "--json", str(out)]
