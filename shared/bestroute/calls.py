@@ -20,6 +20,11 @@ def call_params(request: Request, member: PooledModel) -> dict[str, Any]:
     return {**member.call_params(), **request.params}
 
 
+def settings(request: Request, member: PooledModel) -> dict[str, Any]:
+    """What a call would say, secrets still wrapped: to decide takes no key."""
+    return {**member.params, **request.params}
+
+
 def failed(member: PooledModel, requested: int, began: float, error: Exception) -> Call:
     """The record of a call that brought nothing."""
     return Call(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from bestroute import catalog
+from bestroute.calls import settings
 from bestroute.cost import CostModel
 from bestroute.pool import Arm, PooledModel
 from bestroute.query import Request
@@ -15,11 +15,6 @@ TOO_LONG = "do not fit the context window"
 
 _LONGEST_TOKEN = 12
 """Characters: no text has fewer tokens."""
-
-
-def settings(request: Request, member: PooledModel) -> dict[str, Any]:
-    """What a call would say, secrets still wrapped: to decide takes no key."""
-    return {**member.params, **request.params}
 
 
 def excluded_arms(

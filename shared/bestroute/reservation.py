@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bestroute import catalog
-from bestroute.constraints import settings
+from bestroute.calls import settings
 from bestroute.pool import Arm, PooledModel
 from bestroute.query import Request
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bestroute import catalog
-from bestroute.constraints import settings
+from bestroute.calls import settings
 from bestroute.cost import CostModel, TokenStats
 from bestroute.errors import DataError, MissingPriceError, SampleLimitError
 from bestroute.learning.collecting.prompts import Prompt
