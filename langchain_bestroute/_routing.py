@@ -33,6 +33,8 @@ class Routing(CallDefaults, Serializable):
             model of your own). Such an object can be neither pickled nor serialised.
         max_retries: Further attempts of a call after a passing failure.
         window_budget: $ over a window of time that no call may exceed; may be shared.
+        max_reference_share: Largest share of the last calls that may go to the reference, in
+            [0, 1]; prompts that steer the router are bounded by it.
         ledger: File where each call's decision, tokens and cost are kept.
 
     The options are the fields of `bestroute.defaults.CallDefaults`.
@@ -56,6 +58,7 @@ class Routing(CallDefaults, Serializable):
         engine: BestRoute | None = None,
         max_retries: int | None = None,
         window_budget: Budget | None = None,
+        max_reference_share: float | None = None,
         ledger: str | Path | None = None,
         **fields: Any,
     ) -> None:
@@ -72,6 +75,7 @@ class Routing(CallDefaults, Serializable):
             revision=revision,
             max_retries=max_retries,
             window_budget=window_budget,
+            max_reference_share=max_reference_share,
             ledger=ledger,
         )
         super().__init__(source=source, **fields)

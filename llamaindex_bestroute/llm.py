@@ -82,6 +82,8 @@ class BestRouteLLM(CallDefaults, Prompting):
             model of your own). Such a model can be neither pickled nor built from its dump.
         max_retries: Further attempts of a call after a passing failure.
         window_budget: $ over a window of time that no call may exceed; may be shared.
+        max_reference_share: Largest share of the last calls that may go to the reference, in
+            [0, 1]; prompts that steer the router are bounded by it.
         ledger: File where each call's decision, tokens and cost are kept.
 
     The options of every call are fields, those of `CallDefaults`. Fields of its own are:
@@ -124,20 +126,15 @@ class BestRouteLLM(CallDefaults, Prompting):
         engine: BestRoute | None = None,
         max_retries: int | None = None,
         window_budget: Budget | None = None,
+        max_reference_share: float | None = None,
         ledger: str | Path | None = None,
         **fields: Any,
     ) -> None:
         given = fields.pop("source", None)
-        source = Source.of(
-            given,
-            engine=engine,
-            pool=pool,
-            artifact=artifact,
-            revision=revision,
-            max_retries=max_retries,
-            window_budget=window_budget,
-            ledger=ledger,
-        )
+        recipe: dict[str, Any] = {"pool": pool, "artifact": artifact, "revision": revision}
+        recipe |= {"max_retries": max_retries, "window_budget": window_budget, "ledger": ledger}
+        recipe |= {"max_reference_share": max_reference_share}
+        source = Source.of(given, engine=engine, **recipe)
         super().__init__(source=source, **fields)
         if source is not given:  # a pickle's is built when first asked for
             _ = self._policy  # a mistake shows here, not at the first call

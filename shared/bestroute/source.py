@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _HANDMADE = "an engine built by hand is not written down: build the model again with engine="
 
+_CAPS = ("window_budget", "max_reference_share", "ledger")
+
 _building = threading.Lock()
 
 
@@ -36,6 +38,7 @@ class Source(BaseModel):
         max_retries: Further attempts of a call after a passing failure.
         window_budget: $ over a window of time; what is built from a dump or a pickle has one of
             its own, unspent.
+        max_reference_share: Largest share of the last calls that may go to the reference.
         ledger: File where each call's decision, tokens and cost are kept.
         handmade: Stands for an engine built by hand, which cannot be written down.
     """
@@ -48,6 +51,7 @@ class Source(BaseModel):
     digest: str | None = None
     max_retries: int | None = Field(default=None, ge=0)
     window_budget: Budget | None = None
+    max_reference_share: float | None = None
     ledger: str | None = None
     handmade: str | None = None
 
@@ -120,7 +124,7 @@ class Source(BaseModel):
         from bestroute.engine import BestRoute  # late: it brings numpy and all the parts
         from bestroute.sampling import Sampler
 
-        options: dict[str, Any] = {"window_budget": self.window_budget, "ledger": self.ledger}
+        options: dict[str, Any] = {name: getattr(self, name) for name in _CAPS}
         if self.max_retries is not None:
             options["sampler"] = Sampler(retries=self.max_retries)
         if self.artifact is not None:
