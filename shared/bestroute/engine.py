@@ -19,7 +19,7 @@ from bestroute.checks import check_belief, check_router
 from bestroute.cost import CostModel
 from bestroute.deadline import Deadline
 from bestroute.errors import ConfigError
-from bestroute.events import Decided, Event
+from bestroute.events import Decided, Drawing, Event
 from bestroute.label_sampling import LabelSampling
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
@@ -248,7 +248,6 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         asked = read(messages, options)
-        self._labels.check(asked.request, self.pool)
         policy = self._policy_of(asked)
         return self._planner.plan(asked, policy, self._purse(asked)).decision
 
@@ -274,7 +273,6 @@ class BestRoute:
         policy = self._policy_of(asked)
         purse = self._purse(asked)
         deadline = Deadline(asked.limits.timeout, self.fallback_share)
-        self._labels.check(asked.request, self.pool)
         planned = await self._planner.aplan(asked, policy, purse, deadline)
         yield Decided(planned.decision)
         loop = Loop(
@@ -293,6 +291,8 @@ class BestRoute:
         async with aclosing(run) as events:
             async for event in events:
                 count(planned.policy, event)
+                if isinstance(event, Drawing):
+                    self._labels.check(asked.request, self.pool[event.model])
                 yield event
 
     async def acomplete(self, messages: Messages, **options: Unpack[Options]) -> RoutedResponse:

@@ -205,13 +205,16 @@ def test_a_differing_sampling_parameter_is_warned_of_once(
     models = pool(chat_server, params={"temperature": 0.8})
     engine = routed(chat_server, models=models, label_sampling=labels)
     with caplog.at_level(logging.WARNING, logger="bestroute"):
-        engine.route("hi", temperature=0.8)
-        engine.route("hi", temperature=0.5)
-        engine.route("hi", temperature=0.5)
+        engine.route("hi", temperature=0.5)  # asks nobody
+        engine.complete("hi", temperature=0.8)  # asks small, as the labels were made
+        assert not caplog.records
+        engine.complete("hi", temperature=0.5)
+        engine.complete("hi", temperature=0.5)
+        engine.complete("hi", model="big", temperature=0.8)
     said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2  # big at the first call, small at the second
-    assert "big is called with {'temperature': 0.8}" in said[0]
-    assert "small is called with {'temperature': 0.5}" in said[1]
+    assert len(said) == 2
+    assert "small is called with {'temperature': 0.5}" in said[0]
+    assert "big is called with {'temperature': 0.8}" in said[1]
 
 
 def test_the_warning_shows_no_secret(
@@ -220,7 +223,7 @@ def test_the_warning_shows_no_secret(
     models = pool(chat_server, params={"api_key": "sk-secret"})
     engine = routed(chat_server, models=models, label_sampling={"small": {"api_key": "x"}})
     with caplog.at_level(logging.WARNING, logger="bestroute"):
-        engine.route("hi")
+        engine.complete("hi")
     assert "small is called with" in caplog.text
     assert "sk-secret" not in caplog.text
 
