@@ -99,7 +99,7 @@ class Selector:
                 for i, each in enumerate(samples)
             ]
         else:
-            texts = [sample_text(samples[index]) for index in valid]
+            texts = await _texts([samples[index] for index in valid])
             stand_in = await SelfConsistency().ascore(query, texts)
             scored = Scored(stand_in, scored.calls, scored.failure)
         scores[valid] = scored.scores
@@ -123,7 +123,8 @@ class Selector:
     async def _score(self, query: str, samples: Sequence[Sample], until: float) -> Scored:
         """The reward model's scores; a failure is told, not raised."""
         known = [None if self._reward.set_dependent else sample.score for sample in samples]
-        texts = [sample_text(each) for each, old in zip(samples, known, strict=True) if old is None]
+        unscored = [each for each, old in zip(samples, known, strict=True) if old is None]
+        texts = await _texts(unscored)
         name = type(self._reward).__name__
         scored = Scored(np.zeros(0))
         try:
@@ -163,6 +164,10 @@ def evidence_of(
         logprobs=[sample.logprob for sample in valid],
         similarity=likeness(texts, answers) if alike else math.nan,
     )
+
+
+async def _texts(samples: Sequence[Sample]) -> list[str]:
+    return await aside(lambda: [sample_text(each) for each in samples], size=_size(samples))
 
 
 def _reasons(samples: Sequence[Sample], params: Mapping[str, Any]) -> dict[int, str | None]:
