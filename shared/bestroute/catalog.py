@@ -109,7 +109,7 @@ def highest_price(
         return usual and Price(input=max(usual.input, usual.cached_input or 0), output=usual.output)
     dearest = {"input": usual.input, "output": usual.output}
     kinds = {"reasoning", *_modalities(request, params)}
-    caches = "cache_control" in repr(request.messages)
+    caches = _writes_cache(request, params)
     tiers = params.get("service_tier") not in (None, "default")
     for name, dollars in _entry(member).items():
         rate = _RATE.fullmatch(name)
@@ -123,6 +123,16 @@ def highest_price(
         ):
             dearest[rate["side"]] = max(dearest[rate["side"]], dollars * 1e6)
     return Price(**dearest)
+
+
+def _writes_cache(request: Request, params: Mapping[str, Any]) -> bool:
+    """Whether the provider is told to keep the prompt, at a price of its own."""
+    if "cache_control_injection_points" in params:
+        return True
+    contents = [message.get("content") for message in request.messages]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    tools = params.get("tools") or ()
+    return any("cache_control" in each for each in (*request.messages, *parts, *tools))
 
 
 def _modalities(request: Request, params: Mapping[str, Any]) -> Iterator[str]:

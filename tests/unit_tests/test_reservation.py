@@ -179,6 +179,8 @@ def test_the_dearest_rate_that_may_apply(listed: str) -> None:
     assert (usual.input, usual.output) == (pytest.approx(1), pytest.approx(6))
     cached = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
     assert rates(listed, content=cached).input == pytest.approx(2)
+    marked = {**TOOL, "cache_control": {"type": "ephemeral"}}
+    assert rates(listed, {"tools": [marked]}).input == pytest.approx(2)
     long = rates(listed, content="x" * 210_000)
     assert (long.input, long.output) == (pytest.approx(3), pytest.approx(8))
     assert rates(listed, {"service_tier": "auto"}).input == pytest.approx(1.75)
