@@ -23,7 +23,7 @@ from bestroute.rewards import ClassifierReward
 from tests.benchmarks.reward_models import SAMPLES, Pairs, made_up, recorded, save_minilm
 from tests.benchmarks.rows import Row, at_least, at_most, beside, main
 
-ROUNDS, PADDED, CONCURRENT = 3, 40, 32
+ROUNDS, PADDED, CONCURRENT = 3, 20, 16
 
 
 def measure() -> Iterator[Row]:
