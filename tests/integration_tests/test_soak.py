@@ -60,7 +60,8 @@ def test_calls_leave_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     command = [sys.executable, "-m", "tests.benchmarks.soak", "--json", str(out)]
     environment = {**os.environ, "SOAK_CALLS": "96"}
-    subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
+    done = subprocess.run(command, capture_output=True, timeout=240, env=environment, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
     rows = [row for row in read(out) if "memory" not in row.name]  # needs more calls to be seen
     assert len(rows) == 9
     assert not [row for row in rows if row.value > 10]  # a leak of one a call would be 48
