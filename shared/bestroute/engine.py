@@ -270,8 +270,7 @@ class BestRoute:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         asked = read(messages, options, streaming=streaming)
-        policy = self._policy_of(asked)
-        purse = self._purse(asked)
+        policy, purse = self._policy_of(asked), self._purse(asked)
         deadline = Deadline(asked.limits.timeout, self.fallback_share)
         planned = await self._planner.aplan(asked, policy, purse, deadline)
         yield Decided(planned.decision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -380,18 +381,19 @@ def test_a_forked_child_writes_its_own_rows_only(pool: ModelPool, path: Path) ->
 
 
 def test_nothing_is_left_when_an_engine_goes(pool: ModelPool, tmp_path: Path) -> None:
-    def threads() -> set[str]:
-        return {each.name for each in threading.enumerate() if "ledger" in each.name}
+    before = set(threading.enumerate())
+
+    def threads() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if "ledger" in each.name} - before
 
     for number in range(3):
         engine = BestRoute(pool, ledger=tmp_path / f"{number}.sqlite")
         engine.complete("hi")
     assert threads()
     del engine
-    for _ in range(100):
-        if not threads():
-            break
-        time.sleep(0.02)
+    gc.collect()
+    for thread in threads():
+        thread.join(10)
     assert not threads()
 
 
