@@ -79,7 +79,7 @@ def test_times_that_are_none(since: str, file: str) -> None:
 
 
 def test_as_json(file: str, tmp_path: Path) -> None:
-    printed: Any = json.loads(invoke(file, "--json", "-").output)
+    printed: Any = json.loads(invoke(file, "--json", "-").stdout)
     assert LedgerSummary.model_validate(printed) == summarise(file)
     assert invoke(file, "--json", str(tmp_path / "out.json")).exit_code == 0
     assert json.loads((tmp_path / "out.json").read_text()) == printed
