@@ -166,7 +166,7 @@ def test_mistakes_show_when_it_is_built(tmp_path: Path, artifact: Path) -> None:
         BestRouteLLM()
     with pytest.raises(RouterNotTrained, match="bestroute fit"):
         BestRouteLLM(POOL, threshold=0.5)
-    with pytest.raises(ArtifactError, match="not a saved router"):
+    with pytest.raises(ArtifactError, match="not a whole saved router"):
         BestRouteLLM.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="not both"):
         BestRouteLLM(POOL, engine=BestRoute(ModelPool.from_dict(POOL)))
