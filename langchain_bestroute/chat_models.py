@@ -54,7 +54,7 @@ class ChatBestRoute(Routing, ToolCalling, Doors):
         stop: Texts at which an answer ends.
         streaming: Whether `invoke` streams as well.
 
-    Example:
+    Examples:
         >>> from langchain_bestroute import ChatBestRoute
         >>> llm = ChatBestRoute(pool={"models": [
         ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},

@@ -96,7 +96,7 @@ class BestRouteMiddleware(AgentMiddleware[BestRouteState, ContextT, ResponseT]):
     Raises:
         ConfigError: `llm` is no `ChatBestRoute`.
 
-    Example:
+    Examples:
         >>> from langchain.agents import create_agent
         >>> from langchain_bestroute import BestRouteMiddleware, ChatBestRoute
         >>> llm = ChatBestRoute(pool={"models": [

@@ -36,7 +36,7 @@ class BestRouteRouter(Routing, RunnableSerializable[LanguageModelInput, Decision
     (or of `bind`) those of `bestroute.options.Options`, such as the `tools` that the request
     will carry. The run is traced as a chain, with the decision as plain data in its outputs.
 
-    Example:
+    Examples:
         >>> from langchain_bestroute import BestRouteRouter
         >>> router = BestRouteRouter(pool={"models": [
         ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},

@@ -99,7 +99,7 @@ class BestRouteLLM(CallDefaults, Prompting):
         ConfigError: The pool cannot be read, there is none, or options contradict each other.
         ArtifactError: The saved router cannot be read, or does not fit the pool.
 
-    Example:
+    Examples:
         >>> from llamaindex_bestroute import BestRouteLLM
         >>> llm = BestRouteLLM({"models": [
         ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 3},

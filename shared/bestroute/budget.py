@@ -29,7 +29,7 @@ class Budget(BaseModel):
         dollars: $ that may be spent within the window.
         window: Seconds; `None` for as long as the budget lives.
 
-    Example:
+    Examples:
         >>> from bestroute.budget import Budget
         >>> budget = Budget(dollars=5, window=24 * 60 * 60)
         >>> budget.left

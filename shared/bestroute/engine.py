@@ -85,7 +85,7 @@ class BestRoute:
             cost that no threshold is as low as.
         NotCertifiedError: The calibration queries do not certify `max_drop`.
 
-    Example:
+    Examples:
         >>> from bestroute import BestRoute, ModelPool
         >>> engine = BestRoute(ModelPool.from_dict({"models": [
         ...     {"model": "groq/llama-3.1-8b-instant", "max_samples": 5},

@@ -194,7 +194,7 @@ class PooledModel(BaseModel):
 class ModelPool(BaseModel):
     """The models that may answer, exactly one of them the reference.
 
-    Example:
+    Examples:
         >>> pool = ModelPool.from_dict({"models": [
         ...     {"model": "groq/llama-3.1-8b-instant", "name": "small", "max_samples": 5},
         ...     {"model": "openai/gpt-4o", "name": "big", "reference": True},

@@ -26,7 +26,7 @@ class FunctionReward(RewardModel):
         set_dependent: Whether a response's score depends on the other responses; only a batch
             function can.
 
-    Example:
+    Examples:
         >>> shortest = FunctionReward(lambda query, response: -len(response))
         >>> shortest.score("Why?", ["Because.", "No."]).tolist()
         [-8.0, -3.0]
