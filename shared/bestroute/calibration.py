@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Context
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from bestroute.errors import ConfigError, NotCertifiedError
@@ -98,11 +100,11 @@ class CalibrationTable(_Row):
         rows = [row for row in self.budgets if row.cost_per_1k <= target_cost * (1 + _ROUNDING)]
         if rows:
             return max(rows, key=lambda row: (row.cost_per_1k, row.threshold))
-        cheapest = min((f"{row.cost_per_1k:g}" for row in self.budgets), key=float, default=None)
-        raise ConfigError(
-            f"target_cost is ${target_cost:g} for 1,000 queries; "
-            + (f"the cheapest threshold costs ${cheapest}" if cheapest else "no cost is recorded")
-        )
+        cheapest = min((row.cost_per_1k for row in self.budgets), default=None)
+        known = "no cost is recorded"
+        if cheapest is not None:
+            known = f"the cheapest threshold costs ${_plain(cheapest)}"
+        raise ConfigError(f"target_cost is ${_plain(target_cost)} for 1,000 queries; {known}")
 
     def _refusal(self, max_drop: float, confidence: float) -> str:
         text = (
@@ -131,3 +133,9 @@ def check_promise(max_drop: float, confidence: float) -> None:
         raise ConfigError(f"max_drop is {max_drop}; expected a share in [0, 1], such as 0.02")
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence is {confidence}; expected a number in (0, 1), such as 0.95")
+
+
+def _plain(amount: float) -> str:
+    """$ without an exponent; rounded up, so that asking for so much is enough."""
+    rounded = Context(prec=6, rounding=ROUND_CEILING).create_decimal(repr(float(amount)))
+    return f"{rounded.normalize():f}"

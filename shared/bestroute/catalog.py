@@ -16,7 +16,7 @@ from bestroute.query import Need, Request
 CACHED_FROM = 1024
 """OpenAI's and Google's documented minimum, and that of most models of Anthropic."""
 
-_SUPPORTS: Mapping[Need, str] = {
+SUPPORTS: Mapping[Need, str] = {
     "vision": "supports_vision",
     "audio": "supports_audio_input",
     "video": "supports_video_input",
@@ -24,6 +24,8 @@ _SUPPORTS: Mapping[Need, str] = {
     "tools": "supports_function_calling",
     "response_format": "supports_response_schema",
 }
+"""Names of abilities in LiteLLM's map."""
+
 _RATE = re.compile(
     r"(?P<written>cache_creation_)?(?P<side>input|output)_"
     r"(?:token_cost|cost_per_(?:(?P<kind>\w+?)_)?token)"
@@ -46,6 +48,12 @@ def provider(member: PooledModel) -> str:
     module = litellm()
     if prefix in {each["provider"] for each in module.custom_provider_map}:
         return prefix
+    if prefix == "recorded":
+        raise UnknownModelError(
+            f"model {member.name!r}: no recording answers for {member.model!r} here: call "
+            "bestroute.recorded.Recording(rows).install(), or `collect`, `fit` or `chat` with "
+            "--recorded SAMPLES"
+        )
     names = ("custom_llm_provider", "api_base")
     given = {name: str(member.params[name]) for name in names if name in member.params}
     try:
@@ -195,7 +203,7 @@ def can(member: PooledModel, need: Need) -> bool:
     said: bool | None = getattr(member, need)
     if said is not None:
         return said
-    listed = _entry(member).get(_SUPPORTS[need])
+    listed = _entry(member).get(SUPPORTS[need])
     return need in _POSSIBLE_WHEN_UNKNOWN if listed is None else bool(listed)
 
 

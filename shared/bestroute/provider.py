@@ -17,6 +17,7 @@ import litellm
 from litellm.llms.custom_llm import CustomLLM, CustomLLMError
 from litellm.types.utils import Choices, Message, ModelResponse, ModelResponseStream
 
+from bestroute import catalog
 from bestroute.engine import BestRoute
 from bestroute.errors import (
     ArtifactError,
@@ -27,6 +28,7 @@ from bestroute.errors import (
     SamplingError,
 )
 from bestroute.options import Options
+from bestroute.pool import ModelPool
 from bestroute.response import RoutedResponse
 from bestroute.sampling import Delta
 
@@ -55,9 +57,13 @@ class BestRouteProvider(CustomLLM):  # type: ignore[misc]
     def use(self, name: str, engine: BestRoute) -> None:
         """Answer `bestroute/NAME` with an engine that was built by hand."""
         self._engines[name, "", ""] = engine
+        _describe(name, engine.pool)
 
     def engine(self, model: str, *, pool: Any = None, revision: str | None = None) -> BestRoute:
         """The engine of a model's name, built if this is its first call.
+
+        From then on LiteLLM, and who asks it, knows what the model can do: frameworks that look
+        before they call find it out if the engine is built before them.
 
         Raises:
             ConfigError: The pool cannot be read, or a pool is given twice.
@@ -67,6 +73,7 @@ class BestRouteProvider(CustomLLM):  # type: ignore[misc]
         with self._lock:
             if key not in self._engines:
                 self._engines[key] = _build(model, pool, revision)
+                _describe(model, self._engines[key].pool)
             return self._engines[key]
 
     def completion(self, model: str, messages: list[Any], **given: Any) -> ModelResponse:
@@ -110,6 +117,8 @@ class BestRouteProvider(CustomLLM):  # type: ignore[misc]
         """The engine of a call and its options."""
         params = dict(given["optional_params"])
         params |= params.pop("extra_body", None) or {}
+        # Frameworks send stop=[] and tools=[] where there is nothing to say; OpenAI refuses both.
+        params = {name: value for name, value in params.items() if value != []}
         made_from = {name: params.pop(name) for name in _OURS if name in params}
         for name in ("stream", "stream_options", "max_retries"):
             params.pop(name, None)
@@ -128,6 +137,22 @@ def _build(model: str, pool: Any, revision: str | None) -> BestRoute:
     if pool is not None:
         raise ConfigError(f"{NAME}/{model} is a pool: leave pool= out, or name a saved router")
     return BestRoute(model)
+
+
+def _describe(name: str, pool: ModelPool) -> None:
+    """Tell LiteLLM what the pool can do; not what it costs, which every response tells."""
+    limits = {
+        "max_input_tokens": [catalog.context_window(member) for member in pool.models],
+        "max_output_tokens": [catalog.max_output_tokens(member) for member in pool.models],
+    }
+    known = {what: [each for each in of if each] for what, of in limits.items()}
+    able = {
+        what: any(catalog.can(member, need) for member in pool.models)
+        for need, what in catalog.SUPPORTS.items()
+    }
+    facts = {"litellm_provider": NAME, "mode": "chat", **able}
+    facts |= {what: max(of) for what, of in known.items() if of}
+    litellm.register_model({f"{NAME}/{name}": facts})
 
 
 def _whole(routed: RoutedResponse, engine: BestRoute, response: ModelResponse) -> ModelResponse:
@@ -217,6 +242,7 @@ def register() -> BestRouteProvider:
             return entry["custom_handler"]
     provider = BestRouteProvider()
     litellm.custom_provider_map.append({"provider": NAME, "custom_handler": provider})
+    litellm.utils.custom_llm_setup()  # known at once, not at the first call
     return provider
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bestroute.calibration import Budget, CalibrationTable, Limit, Promise
@@ -76,6 +78,17 @@ def test_a_target_below_the_cheapest_row_names_it() -> None:
         TABLE.for_cost(2)
     with pytest.raises(ConfigError, match="no cost is recorded"):
         CalibrationTable(n_queries=0).for_cost(2)
+
+
+def test_small_costs_are_told_in_plain_dollars_and_can_be_asked_for() -> None:
+    table = CalibrationTable(
+        n_queries=1, budgets=(Budget(cost_per_1k=0.000012345641, threshold=0.5),)
+    )
+    with pytest.raises(ConfigError) as caught:
+        table.for_cost(0.00001)
+    asked, told = re.findall(r"\$([\d.]+)", str(caught.value))
+    assert asked == "0.00001"
+    assert table.for_cost(float(told)).threshold == 0.5
 
 
 def test_it_survives_json() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 import bestroute.provider
 from bestroute import BestRoute, ModelPool
+from tests.fault_server import FaultServer, endless_stream, hang
 from tests.servers import Body, ChatServer, Reply
 
 ASK = [{"role": "user", "content": "What is six times seven?"}]
@@ -141,3 +145,73 @@ def test_it_is_registered_once() -> None:
     assert bestroute.provider.register() is bestroute.provider.provider
     known = [entry["provider"] for entry in litellm.custom_provider_map]
     assert known.count("bestroute") == 1
+
+
+async def test_empty_lists_are_not_sent_on(model: str, chat_server: ChatServer) -> None:
+    chat_server.reply = agreeing
+    await litellm.acompletion(model=model, messages=ASK, stop=[], tools=[])
+    assert not {"stop", "tools"} & chat_server.requests[0].keys()
+
+
+def test_litellm_knows_what_the_pool_can_do(chat_server: ChatServer) -> None:
+    able = {"vision": True, "tools": False, "context_window": 9000, "max_output_tokens": 700}
+    big = {"model": "openai/big", "reference": True, "price": {"input": 1, "output": 1}, **able}
+    pool = ModelPool.from_dict({"models": [{**big, "params": chat_server.params}]})
+    bestroute.provider.provider.use("seeing", BestRoute(pool))
+    name = "bestroute/seeing"
+    assert litellm.supports_vision(name) and not litellm.supports_function_calling(name)
+    assert litellm.get_model_info(name)["max_input_tokens"] == 9000
+    assert litellm.get_model_info(name)["max_output_tokens"] == 700
+    response = litellm.completion(model=name, messages=ASK)  # and the cost stays our word
+    assert response._hidden_params["response_cost"] == pytest.approx(6 / 1e6)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[tuple[str, FaultServer]]:
+    """A model that never comes to an end, as a LiteLLM model."""
+    with FaultServer({"*": endless_stream}) as server:
+        params = {"api_base": server.url, "api_key": "x"}
+        big = {"model": "openai/big", "reference": True, "price": {"input": 1, "output": 1}}
+        path = tmp_path / "endless.yaml"
+        path.write_text(json.dumps({"models": [{**big, "params": params}]}), encoding="utf-8")
+        yield f"bestroute/{path}", server
+
+
+async def test_leaving_a_stream_ends_its_call(endless: tuple[str, FaultServer]) -> None:
+    name, server = endless
+    stream = await litellm.acompletion(model=name, messages=ASK, stream=True)
+    await anext(stream)
+    assert server.open == 1
+    await stream.aclose()
+    assert await asyncio.to_thread(server.all_closed)
+
+
+def test_leaving_a_sync_stream_ends_its_call(endless: tuple[str, FaultServer]) -> None:
+    name, server = endless
+    with contextlib.closing(litellm.completion(model=name, messages=ASK, stream=True)) as stream:
+        next(stream)
+        assert server.open == 1
+    assert server.all_closed()
+
+
+async def test_cancelling_a_call_ends_it(endless: tuple[str, FaultServer]) -> None:
+    name, server = endless
+    server.script = {"*": hang}
+    call = asyncio.create_task(litellm.acompletion(model=name, messages=ASK))
+    while not server.requests:
+        await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await asyncio.to_thread(server.all_closed)
+
+
+async def test_a_litellm_router_balances_over_it(model: str, chat_server: ChatServer) -> None:
+    chat_server.reply = agreeing
+    router = litellm.Router([{"model_name": "mine", "litellm_params": {"model": model}}])
+    response = await router.acompletion(model="mine", messages=ASK, max_n=2)
+    assert response._hidden_params["bestroute"]["arm"] == "small:2"
+    assert response._hidden_params["response_cost"] == pytest.approx(7 / 1e6)
+    chunks = [c async for c in await router.acompletion(model="mine", messages=ASK, stream=True)]
+    assert [c.choices[0].delta.content for c in chunks if c.choices][0] == "42"
+    assert router.completion(model="mine", messages=ASK).choices[0].message.content == "42"
