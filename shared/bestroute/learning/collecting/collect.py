@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING, cast
 
 from bestroute._litellm import load_litellm
 from bestroute._sync import run_sync
 from bestroute.errors import ConfigError, DataError
-from bestroute.learning.atomic import replacing
-from bestroute.learning.collecting.collector import Collector, Failure
+from bestroute.learning.collecting.collector import Collector
+from bestroute.learning.collecting.desk import Collected, CollectingDesk
 from bestroute.learning.collecting.prompts import Prompt
-from bestroute.learning.collecting.workload import Samples, Workload, about, journal_path
-from bestroute.learning.journal import Journal, Lost
-from bestroute.learning.samples import canonical, write_samples
+from bestroute.learning.collecting.workload import Samples, journal_path
+from bestroute.learning.engines import Engine, check_portable, run
 from bestroute.pool import ModelPool, PoolLike
 from bestroute.sampling import Sampler
 
 if TYPE_CHECKING:
     from bestroute.learning.progress import Progress
 
-
-class Collected(BaseModel):
-    """What a collection brought.
-
-    Attributes:
-        path: The samples table; `None` when there is not one sample to write.
-        rows: Rows in it.
-        missing: Samples that are still missing; another run asks for them.
-        cost: $ spent so far by all runs, lost calls by estimate, as far as prices are known.
-        lost: Calls that a run before left under way: they were asked again.
-        failures: What failed in this run.
-        stopped: Why it ended early.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    path: Path | None
-    rows: int
-    missing: int
-    cost: float
-    lost: Lost
-    failures: tuple[Failure, ...] = ()
-    stopped: str | None = None
+__all__ = ["Collected", "acollect", "collect"]
 
 
 async def acollect(
@@ -59,6 +33,7 @@ async def acollect(
     concurrency: int = 8,
     max_cost: float | None = None,
     sampler: Sampler | None = None,
+    engine: Engine = "local",
     progress: Progress | None = None,
 ) -> Collected:
     """Draw samples of every model for every prompt into a samples table.
@@ -77,10 +52,13 @@ async def acollect(
         max_cost: $ that all runs together may spend. No call is begun that would exceed it by
             estimate; the calls under way may turn out dearer.
         sampler: Talks to the providers.
+        engine: Where the calls are made: here, or by workers of a Ray cluster. Limits hold for
+            all workers together, and either engine goes on where the other ended.
         progress: Told of samples kept.
 
     Raises:
-        ConfigError: `concurrency` or `max_cost` is out of range.
+        ConfigError: `concurrency` or `max_cost` is out of range; or, on Ray, a key is written in
+            the pool instead of the name of a variable.
         DataError: The journal is in use or of another pool, or `output` is not from here.
         MissingPriceError: `max_cost` is given and a price is not known.
         SampleLimitError: More than one sample is asked for at temperature 0.
@@ -92,28 +70,20 @@ async def acollect(
     if path.exists() and not journal_path(path).exists():
         raise DataError(f"{path}: is there already and was not collected here; choose another")
     pool = ModelPool.read(pool)
-    await load_litellm()
+    if engine == "local":
+        await load_litellm()
+    else:
+        check_portable(pool)
+        path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(Journal(journal_path(path), about(pool))) as journal:
-        work = Workload(prompts, pool, samples, journal)
-        lost = journal.write_off()
-        run = Collector(work, journal, sampler or Sampler(), max_cost, progress)
-        await run.all(concurrency)
-        rows = list(_rows(work, journal))
-        if rows:
-            with replacing(path) as part:
-                write_samples(rows, part)
-        if run.error:
-            raise run.error
-        return Collected(
-            path=path if rows else None,
-            rows=len(rows),
-            missing=work.plan().samples,
-            cost=journal.spent,
-            lost=lost,
-            failures=run.failures,
-            stopped=run.stopped,
-        )
+    done = await run(
+        engine,
+        partial(CollectingDesk, prompts, pool, path, samples, max_cost),
+        partial(Collector, pool, sampler),
+        concurrency=concurrency,
+        progress=progress,
+    )
+    return cast(Collected, done)
 
 
 def collect(
@@ -125,6 +95,7 @@ def collect(
     concurrency: int = 8,
     max_cost: float | None = None,
     sampler: Sampler | None = None,
+    engine: Engine = "local",
     progress: Progress | None = None,
 ) -> Collected:
     """The same as `acollect`, from sync code."""
@@ -137,26 +108,7 @@ def collect(
             concurrency=concurrency,
             max_cost=max_cost,
             sampler=sampler,
+            engine=engine,
             progress=progress,
         )
     )
-
-
-def _rows(work: Workload, journal: Journal) -> Iterator[dict[str, Any]]:
-    """Rows of the samples table, prompt by prompt."""
-    for units in zip(*work.units.values(), strict=True):
-        for unit in units:
-            prompt = unit.prompt
-            shared = {
-                "query_id": prompt.id,
-                "query": prompt.query,
-                "messages": canonical(prompt.messages),
-                "task": prompt.task,
-                "split": prompt.split,
-                "model": unit.member.name,
-                "sampling": canonical(unit.sampling),
-                "check": prompt.check.model_dump_json() if prompt.check else None,
-                "reference_answer": prompt.reference_answer,
-            }
-            for number, text in enumerate(journal.results(unit.key)):
-                yield {**shared, "sample": number, **json.loads(text)}

@@ -1,194 +1,101 @@
-"""One run of a collection: who is asked next, what is kept, and when to stop."""
+"""Who makes the calls of a collection: workers for each model, so that none holds up another."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from bestroute import catalog
+from bestroute._litellm import load_litellm
 from bestroute._routed import recorded_before
 from bestroute._tasks import together
-from bestroute.errors import BestRouteError, SamplingError
+from bestroute.errors import BestRouteError
 from bestroute.failures import may_refuse_n
-from bestroute.learning.collecting.pace import Pace
-from bestroute.learning.collecting.workload import Unit, Workload
-from bestroute.learning.journal import Journal
+from bestroute.learning.collecting.desk import Brought, CollectingDesk, Errand, Turn
+from bestroute.learning.collecting.prompts import Prompt
 from bestroute.learning.samples import canonical
+from bestroute.pool import ModelPool, PooledModel
 from bestroute.samples import total_cost
 from bestroute.sampling import Drawn, Sampler
 from bestroute.selection import sample_text
 
-if TYPE_CHECKING:
-    from bestroute.learning.progress import Progress
-
-_GIVE_UP = 10  # failures of one model in a row
-
-
-class Failure(BaseModel):
-    """Calls of one model that failed for good in the same way.
-
-    Attributes:
-        model: Its name in the pool.
-        error: The first of them.
-        prompts: How many prompts it concerns.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    error: str
-    prompts: int
-
 
 class Collector:
-    """One run over a workload: workers for each model, so that a slow one holds up no other."""
+    """Does errands of a desk, in this process or in a worker of a cluster.
 
-    def __init__(
-        self,
-        work: Workload,
-        journal: Journal,
-        sampler: Sampler,
-        max_cost: float | None,
-        progress: Progress | None,
+    Args:
+        pool: The models.
+        sampler: Talks to the providers.
+    """
+
+    def __init__(self, pool: ModelPool, sampler: Sampler | None) -> None:
+        self._pool = pool
+        self._sampler = sampler or Sampler()
+
+    async def __call__(
+        self, desk: CollectingDesk, errands: Sequence[Errand], concurrency: int
     ) -> None:
-        self.stopped: str | None = None
-        self.error: BestRouteError | None = None
-        self._work = work
-        self._journal = journal
-        self._sampler = sampler
-        self._max_cost = max_cost
-        self._progress = progress
-        self._committed = journal.spent  # with the estimates of the calls under way
-        self._pace = Pace()
-        self._single: set[str] = set()  # models that refuse n
-        self._in_row: Counter[str] = Counter()
-        self._last: dict[str, str] = {}  # error of each model
-        self._failed: dict[tuple[str, str], list[str]] = {}
-        self._halted = asyncio.Event()
-        plan = work.plan()
-        self._done, self._total = plan.kept, plan.kept + plan.samples
-
-    @property
-    def failures(self) -> tuple[Failure, ...]:
-        """What failed for good, most frequent first."""
-        found = [
-            Failure(model=model, error=errors[0], prompts=len(errors))
-            for (model, _), errors in self._failed.items()
-        ]
-        return tuple(sorted(found, key=lambda each: -each.prompts))
-
-    async def all(self, concurrency: int) -> None:
-        """Complete every unit, or stop early."""
+        """Bring every sample that is missing, or stop when the desk has no turns any more."""
+        await load_litellm()
         slots = asyncio.Semaphore(concurrency)
         workers = []
-        for units in self._work.units.values():
-            todo = iter([unit for unit in units if self._work.missing(unit)])
-            workers += [self._worker(todo, slots) for _ in range(min(concurrency, len(units)))]
+        for member in self._pool.models:
+            mine = [each for each in errands if member.name in each.models]
+            todo = iter(mine)
+            for _ in range(min(concurrency, len(mine))):
+                workers.append(self._worker(desk, member, todo, slots))
         await together(workers)
-        for model, units in self._work.units.items():
-            if self._in_row[model] and not any(self._work.kept.get(u.key) for u in units):
-                self._give_up(model)
 
-    async def _worker(self, todo: Iterator[Unit], slots: asyncio.Semaphore) -> None:
-        for unit in todo:
-            missing = self._work.missing(unit)
-            while missing and not self._halted.is_set():
-                missing = await self._next(unit, missing, slots)
+    async def _worker(
+        self,
+        desk: CollectingDesk,
+        member: PooledModel,
+        todo: Iterator[Errand],
+        slots: asyncio.Semaphore,
+    ) -> None:
+        for errand in todo:
+            is_done = False
+            while not is_done:
+                if member.rpm:
+                    await desk.pace(member.name)
+                async with slots:
+                    turn = await desk.turn(member.name, errand.place)
+                    if turn is None:
+                        return
+                    is_done = not await self._call(desk, member, errand, turn)
 
-    async def _next(self, unit: Unit, missing: int, slots: asyncio.Semaphore) -> int:
-        """Wait for the model's turn, make one call, and say how many samples are to be asked."""
-        wait = self._pace.reserve(unit.member)
-        if wait:
-            try:
-                await asyncio.wait_for(self._halted.wait(), wait)
-            except TimeoutError:
-                pass  # not halted: it is our turn
-        async with slots:
-            if self._halted.is_set():
-                return missing
-            try:
-                return await self._call(unit, missing)
-            except BestRouteError as error:  # a mistake in the set-up: nobody else goes on
-                self._halt(error=error)
-                return missing
-
-    async def _call(self, unit: Unit, missing: int) -> int:
-        single = unit.member.name in self._single
-        size = 1 if single else min(missing, catalog.native_n(unit.member))
-        if not self._affordable(unit, size):
-            return missing
-        estimate = self._work.cost(unit, size)
-        ticket = self._journal.ask(unit.key, size, estimate)
-        self._committed += estimate or 0
-        try:
-            drawn = await self._draw(unit, size)
-        except BestRouteError as error:
-            self._journal.keep(ticket, error=str(error))
-            raise
-        self._pace.reserve(unit.member, len(drawn.calls) - 1)
-        errors = [call.error for call in drawn.calls if call.error]
-        cost = total_cost(drawn.calls)
-        self._committed += (cost or 0) - (estimate or 0)
-        self._journal.keep(ticket, _results(drawn), cost=cost, error=errors[-1] if errors else None)
-        return self._after(unit, missing, size, drawn)
-
-    async def _draw(self, unit: Unit, size: int) -> Drawn:
-        before = self._work.kept.get(unit.key, 0)
-        recorded_before.set(before)  # in this worker's own context
-        return await self._sampler.draw(
-            unit.prompt.request, unit.member, size, start=before, top_up=False
-        )
-
-    def _after(self, unit: Unit, missing: int, size: int, drawn: Drawn) -> int:
-        """Count what came; returns the samples to be asked for yet, 0 if it failed for good."""
-        name, brought = unit.member.name, len(drawn.samples)
-        if brought:
-            self._work.kept[unit.key] = self._work.kept.get(unit.key, 0) + brought
-            self._in_row[name] = 0
-            self._done += min(brought, missing)
-            if self._progress:
-                self._progress("collecting", self._done, self._total)
-            return max(0, missing - brought)
-        if size > 1 and any(map(may_refuse_n, drawn.failures)):
-            self._single.add(name)
-            return missing
-        error = (drawn.calls[-1].error if drawn.calls else None) or str(drawn.failures[-1])
-        self._failed.setdefault((name, error.partition(":")[0]), []).append(error)
-        self._last[name] = error
-        self._in_row[name] += 1
-        if self._in_row[name] >= _GIVE_UP:
-            self._give_up(name)
-        return 0
-
-    def _give_up(self, model: str) -> None:
-        self._halt(
-            error=SamplingError(
-                f"{model} failed {self._in_row[model]} times in a row, the last time with "
-                f"{self._last[model]}; what came is kept: mend it and run again to go on"
-            )
-        )
-
-    def _affordable(self, unit: Unit, size: int) -> bool:
-        if self._max_cost is None:
-            return True
-        estimate = self._work.sure_cost(unit, size)
-        if self._committed + estimate > self._max_cost:
-            self._halt(
-                stopped=f"the next call (about ${estimate:.6f}) would exceed the limit of "
-                f"${self._max_cost:g}: ${self._committed:.6f} are spent or under way"
-            )
+    async def _call(
+        self, desk: CollectingDesk, member: PooledModel, errand: Errand, turn: Turn
+    ) -> bool:
+        """Make one call, and say whether more samples are to be asked for."""
+        if not turn.samples:
             return False
-        return True
+        try:
+            drawn = await self._draw(errand.prompt, member, turn)
+        except BestRouteError as error:
+            await desk.fail(turn.ticket, error)
+            return False
+        return await desk.keep(turn.ticket, _brought(drawn))
 
-    def _halt(self, *, error: BestRouteError | None = None, stopped: str | None = None) -> None:
-        """Begin no further call; those under way come to their end and are kept."""
-        self.error = self.error or error
-        self.stopped = self.stopped or stopped
-        self._halted.set()
+    async def _draw(self, prompt: Prompt, member: PooledModel, turn: Turn) -> Drawn:
+        recorded_before.set(turn.before)  # in this worker's own context
+        return await self._sampler.draw(
+            prompt.request, member, turn.samples, start=turn.before, top_up=False
+        )
+
+
+def _brought(drawn: Drawn) -> Brought:
+    errors = [call.error for call in drawn.calls if call.error]
+    failure = None
+    if not drawn.samples:
+        failure = (drawn.calls[-1].error if drawn.calls else None) or str(drawn.failures[-1])
+    return Brought(
+        results=_results(drawn),
+        calls=len(drawn.calls),
+        cost=total_cost(drawn.calls),
+        error=errors[-1] if errors else None,
+        failure=failure,
+        refused_n=any(map(may_refuse_n, drawn.failures)),
+    )
 
 
 def _results(drawn: Drawn) -> list[str]:

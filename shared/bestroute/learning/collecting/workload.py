@@ -111,6 +111,21 @@ class Unit:
         """Parameters that the distribution of its answers depends on."""
         return {**sampling_params(self.member), **_sampling(self.prompt.params)}
 
+    def columns(self) -> dict[str, Any]:
+        """What all its rows of the samples table share."""
+        prompt = self.prompt
+        return {
+            "query_id": prompt.id,
+            "query": prompt.query,
+            "messages": canonical(prompt.messages),
+            "task": prompt.task,
+            "split": prompt.split,
+            "model": self.member.name,
+            "sampling": canonical(self.sampling),
+            "check": prompt.check.model_dump_json() if prompt.check else None,
+            "reference_answer": prompt.reference_answer,
+        }
+
 
 class Workload:
     """The units of a collection, model by model, and how much of each is there.
@@ -137,6 +152,7 @@ class Workload:
         if len({each.id for each in prompts}) < len(prompts):
             raise DataError("two prompts have the same id")
         self.prompts = prompts
+        self.pool = pool
         self.units = {
             member.name: [
                 Unit(each, member, wanted_samples(each, member, samples)) for each in prompts

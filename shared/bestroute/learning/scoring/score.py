@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from bestroute._extras import require
 from bestroute._sync import run_sync
-from bestroute._tasks import together
-from bestroute.errors import ConfigError, ScoreError
-from bestroute.learning.atomic import replacing
+from bestroute.errors import ConfigError
+from bestroute.learning.engines import Engine, run
 from bestroute.learning.journal import Journal, Lost
-from bestroute.learning.scoring.score_work import Batch, ScoreWork
-from bestroute.learning.scoring.scorers import Source, scorer
+from bestroute.learning.scoring.desk import ABOUT, ScoreReport, ScoringDesk, journal_path
+from bestroute.learning.scoring.marker import Marker
+from bestroute.learning.scoring.score_work import ScoreWork
+from bestroute.learning.scoring.scorers import Scorer, Source, scorer
 from bestroute.samples import total_cost, total_usage
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 
     from bestroute.learning.progress import Progress
 
-_GIVE_UP = 10  # failures of a judge in a row
-_ABOUT = {"kind of journal": "scores"}
+__all__ = ["ScorePlan", "ScoreReport", "ascore", "plan_scores", "score"]
 
 
 class ScorePlan(BaseModel):
@@ -48,28 +49,6 @@ class ScorePlan(BaseModel):
     lost: Lost
 
 
-class ScoreReport(BaseModel):
-    """What scoring brought.
-
-    Attributes:
-        path: The scored table.
-        rows: Rows in it.
-        missing: Rows without a score, by column; another run tries them again.
-        cost: $ spent so far by all runs, lost calls by estimate, as far as prices are known.
-        lost: Calls that a run before left under way: they were asked again.
-        failure: Why scores are missing.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    path: Path
-    rows: int
-    missing: dict[str, int]
-    cost: float
-    lost: Lost
-    failure: str | None = None
-
-
 async def ascore(
     table: pa.Table,
     output: str | Path,
@@ -77,6 +56,7 @@ async def ascore(
     oracle: Source | None = None,
     proxy: Source | None = None,
     concurrency: int = 8,
+    engine: Engine = "local",
     progress: Progress | None = None,
 ) -> ScoreReport:
     """Score every response of a samples table; the column is replaced as a whole.
@@ -90,34 +70,30 @@ async def ascore(
         oracle: What fills `oracle_score`; a reward model, or the name of one as in `scorer`.
         proxy: What fills `proxy_score`.
         concurrency: Judge's calls, or queries, under way at a time.
+        engine: Where scores are made: here, or by workers of a Ray cluster, which load a named
+            scorer themselves. Either engine goes on where the other ended.
         progress: Told of scores made.
 
     Raises:
-        ConfigError: Neither column is asked for, or a scorer is not known.
+        ConfigError: Neither column is asked for, or a scorer is not known; or, on Ray, a judge is
+            not given by name.
         DataError: A query has no check or no reference answer, or the journal is in use.
         ScoreError: A reward model raised or gave NaN, or a judge fails for everyone. What came
             before is kept.
     """
-    with closing(Journal(journal_path(output), _ABOUT)) as journal:
-        work = _work(table, oracle, proxy, journal)
-        lost = journal.write_off()
-        failures = []
-        for column, each in work.items():
-            run = _Run(each, journal, column.replace("_", " "), progress)
-            await run.all(concurrency)
-            failures += run.failures
-            table = _with_column(table, column, each.column())
-        with replacing(Path(output)) as part:
-            parquet = require("pyarrow.parquet", feature="Samples tables", extra="train")
-            parquet.write_table(table, str(part), compression="zstd")
-        return ScoreReport(
-            path=Path(output),
-            rows=table.num_rows,
-            missing={column: table[column].null_count for column in work},
-            cost=journal.spent,
-            lost=lost,
-            failure=failures[-1] if failures else None,
-        )
+    scorers = _scorers(oracle, proxy)
+    path = Path(output)
+    if engine != "local":
+        path = path.absolute()
+        _check_portable(scorers)
+    done = await run(
+        engine,
+        partial(ScoringDesk, table, path, scorers),
+        partial(Marker, scorers),
+        concurrency=concurrency,
+        progress=progress,
+    )
+    return cast(ScoreReport, done)
 
 
 def score(
@@ -127,6 +103,7 @@ def score(
     oracle: Source | None = None,
     proxy: Source | None = None,
     concurrency: int = 8,
+    engine: Engine = "local",
     progress: Progress | None = None,
 ) -> ScoreReport:
     """The same as `ascore`, from sync code."""
@@ -137,6 +114,7 @@ def score(
             oracle=oracle,
             proxy=proxy,
             concurrency=concurrency,
+            engine=engine,
             progress=progress,
         )
     )
@@ -155,35 +133,31 @@ def plan_scores(
         ConfigError: Neither column is asked for, or a scorer is not known.
         DataError: A query has no check or no reference answer, or the journal is in use.
     """
+    scorers = _scorers(oracle, proxy).values()
     if output is None or not journal_path(output).exists():
-        return _plan(_work(table, oracle, proxy, None), Lost(0, 0, 0.0))
-    with closing(Journal(journal_path(output), _ABOUT)) as journal:
-        return _plan(_work(table, oracle, proxy, journal), journal.lost)
+        return _plan([ScoreWork(table, each, None) for each in scorers], Lost(0, 0, 0.0))
+    with closing(Journal(journal_path(output), ABOUT)) as journal:
+        return _plan([ScoreWork(table, each, journal) for each in scorers], journal.lost)
 
 
-def journal_path(output: str | Path) -> Path:
-    """The journal of a scoring that writes to `output`."""
-    return Path(f"{output}.scored")
-
-
-def _work(
-    table: pa.Table,
-    oracle: Source | None,
-    proxy: Source | None,
-    journal: Journal | None,
-) -> dict[str, ScoreWork]:
+def _scorers(oracle: Source | None, proxy: Source | None) -> dict[str, Scorer]:
     asked = {"oracle_score": oracle, "proxy_score": proxy}
     if oracle is None and proxy is None:
         raise ConfigError("say what scores: oracle=, proxy=, or both")
-    return {
-        column: ScoreWork(table, scorer(source), journal)
-        for column, source in asked.items()
-        if source is not None
-    }
+    return {column: scorer(source) for column, source in asked.items() if source is not None}
 
 
-def _plan(work: dict[str, ScoreWork], lost: Lost) -> ScorePlan:
-    batches = [batch for each in work.values() for batch in each.missing()]
+def _check_portable(scorers: Mapping[str, Scorer]) -> None:
+    """No key is sent to workers elsewhere: they read their environment."""
+    if any(each.judge and each.made_from is None for each in scorers.values()):
+        raise ConfigError(
+            "on Ray a judge is given by its name, judge:MODEL, so that each worker reads the key "
+            "from its own environment; for one with other settings write a function:MODULE:NAME"
+        )
+
+
+def _plan(work: Sequence[ScoreWork], lost: Lost) -> ScorePlan:
+    batches = [batch for each in work for batch in each.missing()]
     calls = [call for batch in batches for call in batch.calls]
     usage = total_usage(calls)
     return ScorePlan(
@@ -194,74 +168,3 @@ def _plan(work: dict[str, ScoreWork], lost: Lost) -> ScorePlan:
         cost=total_cost(calls),
         lost=lost,
     )
-
-
-def _with_column(table: pa.Table, name: str, values: list[float | None]) -> pa.Table:
-    arrow: Any = require("pyarrow", feature="Samples tables", extra="train")
-    column = arrow.array(values, arrow.float64())
-    if name in table.column_names:
-        return table.set_column(table.column_names.index(name), name, column)
-    return table.append_column(name, column)
-
-
-class _Run:
-    """Fills one column."""
-
-    def __init__(
-        self, work: ScoreWork, journal: Journal, step: str, progress: Progress | None
-    ) -> None:
-        self.failures: list[str] = []
-        self._work = work
-        self._journal = journal
-        self._step = step
-        self._progress = progress
-        self._in_row = 0
-        self._error: ScoreError | None = None
-        self._done, self._total = 0, 0
-
-    async def all(self, concurrency: int) -> None:
-        """Make every missing score.
-
-        Raises:
-            ScoreError: Whatever ends the run; batches under way have come to their end.
-        """
-        batches = self._work.missing()
-        self._total = sum(len(batch.responses) for batch in batches)
-        todo = iter(batches)
-
-        async def worker() -> None:
-            for batch in todo:
-                if self._error:
-                    return
-                await self._one(batch)
-
-        await together(worker() for _ in range(min(concurrency, len(batches))))
-        if self._error:
-            raise self._error
-
-    async def _one(self, batch: Batch) -> None:
-        estimate = total_cost(batch.calls)
-        ticket = self._journal.ask(batch.unit, len(batch.responses), estimate)
-        try:
-            scored = await batch.reward.judge(batch.query, batch.responses)
-        except ScoreError as error:
-            self._journal.keep(ticket, error=str(error))
-            self._error = self._error or error
-            return
-        result = self._work.take(batch, scored.scores)
-        cost = total_cost(scored.calls)
-        self._journal.keep(ticket, [result], cost=cost, error=scored.failure)
-        self._done += len(batch.responses)
-        if self._progress:
-            self._progress(self._step, self._done, self._total)
-        if scored.failure is None:
-            self._in_row = 0
-            return
-        errors = [call.error for call in scored.calls if call.error]
-        self.failures.append(f"{scored.failure} ({errors[-1]})" if errors else scored.failure)
-        self._in_row += 1
-        if self._in_row >= _GIVE_UP:
-            self._error = self._error or ScoreError(
-                f"{self._in_row} scores failed in a row: {self.failures[-1]}; what came is kept: "
-                "mend it and run again to go on"
-            )

@@ -13,7 +13,6 @@ from bestroute.errors import DataError
 from bestroute.learning.journal import Journal
 from bestroute.learning.samples import canonical
 from bestroute.learning.scoring.scorers import Scorer
-from bestroute.rewards.base import RewardModel
 from bestroute.samples import Call
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ class Batch:
         unit: Where the journal keeps the scores.
         query, truth: The query, and the truth about it.
         responses: Its responses, each once.
-        reward: What scores them.
         calls: Calls that this will take, with estimates; none for what is not paid.
     """
 
@@ -36,7 +34,6 @@ class Batch:
     query: str
     truth: str
     responses: tuple[str, ...]
-    reward: RewardModel
     calls: tuple[Call, ...]
 
 
@@ -94,12 +91,12 @@ class ScoreWork:
 
     def _batch(self, query: str, truth: str, responses: list[str]) -> Batch:
         judge = self._scorer.judge
+        self._scorer.reward(truth)  # raises for a truth that cannot be read
         return Batch(
             unit=self._unit(query, truth),
             query=query,
             truth=truth,
             responses=tuple(responses),
-            reward=self._scorer.reward(truth),
             calls=tuple(judge.expected(query, each) for each in responses) if judge else (),
         )
 

@@ -8,9 +8,11 @@ import importlib.util
 import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -38,12 +40,21 @@ class Scorer:
             responses.
         truth: Column that holds the truth about a query; `None` for a reward model.
         judge: The paid judge, if it is one.
+        made_from: The arguments of `scorer` that it came from; pickled, it is made from them
+            again where it arrives.
     """
 
     name: str
     reward: Callable[[str], RewardModel]
     truth: str | None = None
     judge: JudgeReward | None = None
+    made_from: tuple[str, bool] | None = None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name, if it has one."""
+        if self.made_from is None:
+            return super().__reduce__()
+        return partial(scorer, trust_remote_code=self.made_from[1]), self.made_from[:1]
 
     def batches(self, responses: Sequence[str]) -> list[list[str]]:
         """Responses that are scored, and kept, together: one paid call at a time."""
@@ -52,9 +63,17 @@ class Scorer:
         return [list(responses)] if responses else []
 
 
-CHECK = Scorer("check", lambda check: FunctionReward(_checked(check)), truth="check")
+CHECK = Scorer(
+    "check",
+    lambda check: FunctionReward(_checked(check)),
+    truth="check",
+    made_from=("check", False),
+)
 REFERENCES = Scorer(
-    "references", lambda answer: FunctionReward(References.parse(answer)), truth="reference_answer"
+    "references",
+    lambda answer: FunctionReward(References.parse(answer)),
+    truth="reference_answer",
+    made_from=("references", False),
 )
 
 
@@ -88,10 +107,12 @@ def scorer(source: Source, *, trust_remote_code: bool = False) -> Scorer:
     if kind == "consistency":
         raise ConfigError(_why_not("SelfConsistency"))
     if kind == "function" and ":" in name:
-        return _of_function(name)
-    if kind in _REWARDS and name:
-        return _of_reward(_REWARDS[kind](name, trust_remote_code))
-    raise ConfigError(f"{source!r} names nothing that scores; known: {KINDS}")
+        made = _of_function(name)
+    elif kind in _REWARDS and name:
+        made = _of_reward(_REWARDS[kind](name, trust_remote_code))
+    else:
+        raise ConfigError(f"{source!r} names nothing that scores; known: {KINDS}")
+    return replace(made, made_from=(source, trust_remote_code))
 
 
 _REWARDS: Mapping[str, Callable[[str, bool], RewardModel]] = {
