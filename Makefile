@@ -1,7 +1,7 @@
 # Everything runs in the Python environment that is active.
 PYTHON ?= python3
 
-.PHONY: install lint types unit test serve deploy docs wheel live format demo
+.PHONY: install lint types unit test serve frameworks deploy docs wheel live format demo
 
 install:
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -23,6 +23,16 @@ serve:
 	$(PYTHON) -m venv .venv-serve
 	.venv-serve/bin/pip install --quiet --editable ".[serve]" llm pytest pytest-asyncio pytest-socket pytest-timeout
 	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_serve.py
+
+# One model name in frameworks that speak LiteLLM, in two environments of their own: CrewAI pins
+# what the others need newer.
+frameworks:
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/pip install --quiet --constraint constraints.txt --editable . dspy "openai-agents[litellm]" langchain-litellm llama-index-llms-litellm pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-frameworks/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
+	$(PYTHON) -m venv .venv-crewai
+	.venv-crewai/bin/pip install --quiet --constraint constraints.txt --editable . "crewai>=1" pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-crewai/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
 
 # Two servers behind nginx, one Redis: needs both on this machine (Debian: redis-server, nginx).
 deploy: serve
