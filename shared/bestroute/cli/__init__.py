@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from bestroute._extras import require
 
@@ -17,6 +18,9 @@ def main() -> None:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     require("typer", feature="The command line", extra="cli")
     require("rich", feature="The command line", extra="cli")
-    from bestroute.cli.app import run
+    try:
+        from bestroute.cli.app import run  # takes a second, in which Ctrl-C may come
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -30,7 +30,6 @@ from bestroute.errors import BestRouteError
 app = typer.Typer(
     help="Route each query to a model and a number of samples: pay for the big one when needed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
 )
 LEARNING = (demo, fit, collect, score, train_reward, train, calibrate, evaluate, export)
@@ -52,10 +51,10 @@ def _version(
 
 
 def run() -> None:
-    """Run the app; an error of this library is one clear message, not a traceback."""
+    """Run the app: 0 is success, 1 an error in one clear message, 2 wrong usage, 130 Ctrl-C."""
     try:
         app()
-    except BestRouteError as error:
+    except (BestRouteError, OSError) as error:
         Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: ", end="")
         Console(stderr=True, markup=False, highlight=False).print(str(error))
         sys.exit(1)

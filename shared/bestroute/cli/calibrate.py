@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bestroute.calibration import CalibrationTable
-from bestroute.cli.console import progress_bars
-from bestroute.cli.options import JsonPath, Seed
+from bestroute.cli.console import console_of, progress_bars
+from bestroute.cli.options import JsonPath, Seed, write_json
 from bestroute.learning.calibration.recalibrate import recalibrate
 from bestroute.learning.samples import read_samples
 from bestroute.target import Target
@@ -47,7 +45,7 @@ def calibrate(
 
     Example: bestroute calibrate router/ samples.parquet --max-drop 0.01 --confidence 0.95
     """
-    console = Console()
+    console = console_of(json_path)
     target = Target(max_drop=max_drop, target_cost=target_cost, confidence=confidence)
     scored = read_samples(samples, scored=True)
     with progress_bars(console) as report:
@@ -63,12 +61,13 @@ def calibrate(
             f"Threshold {row.threshold:g} cost ${row.cost_per_1k:.4f} per 1K calibration queries.",
             highlight=False,
         )
-    if json_path is not None:
-        found = {
-            "table": table.model_dump(),
-            "certificate": certificate and certificate.model_dump(),
-        }
-        json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(
+        json_path,
+        {
+            "table": table.model_dump(mode="json"),
+            "certificate": certificate and certificate.model_dump(mode="json"),
+        },
+    )
     if require and certificate is not None and certificate.threshold is None:
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from bestroute._litellm import litellm
+from bestroute.cli.console import console_of
 from bestroute.cli.conversation import Conversation
 from bestroute.cli.engines import AnyPool, AnyRouter, PromisedDrop, TargetCost, Threshold, engine_of
 from bestroute.cli.options import JsonPath, Recorded, write_json
@@ -47,7 +48,7 @@ def chat(
 
     Example: echo /example | bestroute chat --demo
     """
-    console = Console()
+    console = console_of(json_path)
     litellm().suppress_debug_info = True  # the command line owns the terminal
     path = Path(str(resources.files("bestroute") / "data" / "demo_pool.yaml")) if demo else pool
     models = None if path is None else ModelPool.from_yaml(path)

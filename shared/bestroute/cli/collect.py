@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bestroute._litellm import litellm
-from bestroute.cli.console import progress_bars
+from bestroute.cli.console import console_of, progress_bars
 from bestroute.cli.options import Concurrency, DryRun, JsonPath, MaxCost, Recorded, write_json
 from bestroute.cli.recording import install_recording
+from bestroute.cli.workers import EngineName, Workers, engine_named
 from bestroute.errors import ConfigError
 from bestroute.learning.collecting.collect import Collected
 from bestroute.learning.collecting.collect import collect as collect_samples
@@ -50,6 +52,8 @@ def collect(
     max_cost: MaxCost = None,
     dry_run: DryRun = False,
     recorded: Recorded = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
     seed: Annotated[int, typer.Option(help="Of the split into train, calibration, test.")] = 0,
     json_path: JsonPath = None,
 ) -> None:
@@ -57,10 +61,12 @@ def collect(
 
     Example: bestroute collect prompts.jsonl --pool pool.yaml -n 20 -o samples.parquet
     """
-    console = Console()
+    console = console_of(json_path)
     litellm().suppress_debug_info = True  # the command line owns the terminal
     models = ModelPool.from_yaml(pool)
-    by_default = install_recording(models, recorded)
+    setup = partial(install_recording, models, recorded)
+    where = engine_named(engine, workers, setup=setup)
+    by_default = setup()
     asked = read_prompts(prompts, columns=_pairs(column or (), "--column"), seed=seed)
     wanted = parse_samples(samples or (), by_default)
     planned = plan(asked, models, output, samples=wanted)
@@ -75,6 +81,7 @@ def collect(
                 samples=wanted,
                 concurrency=concurrency,
                 max_cost=max_cost,
+                engine=where,
                 progress=report,
             )
         _print_collected(done, console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from bestroute.learning.progress import Progress as Report
 
 
+def console_of(json_path: Path | None) -> Console:
+    """Where a command talks to people: stderr, where stdout is wanted for JSON."""
+    return Console(stderr=str(json_path) == "-")
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Report]:
-    """Progress bars, one a step; yields what a step reports to."""
+    """Progress bars, one a step; none in a pipe. Yields what a step reports to."""
     columns = (TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
         def report(step: str, done: int, total: int) -> None:
             if step not in tasks:

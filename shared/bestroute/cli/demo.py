@@ -14,7 +14,14 @@ import typer
 from rich.console import Console
 
 from bestroute._litellm import load_litellm
-from bestroute.cli.console import comparison_table, evaluation_table, print_answers, progress_bars
+from bestroute.cli.console import (
+    comparison_table,
+    console_of,
+    evaluation_table,
+    print_answers,
+    progress_bars,
+)
+from bestroute.cli.options import JsonPath, write_json
 from bestroute.cost import CostModel
 from bestroute.engine import BestRoute
 from bestroute.errors import ConfigError
@@ -35,9 +42,7 @@ _POOL, _SAMPLES = "demo_pool.yaml", "demo_samples.parquet"
 
 
 def demo(
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here.")
-    ] = None,
+    json_path: JsonPath = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where curve, report and router go.")
     ] = Path("bestroute-demo"),
@@ -66,10 +71,11 @@ def demo(
     Example: bestroute demo --files . && bestroute fit pool.yaml prompts.jsonl -o router/
     """
     began = time.monotonic()
-    console = Console()
+    console = console_of(json_path)
     data = Path(str(resources.files("bestroute") / "data"))
     if files is not None:
         count = write_files(data, files)
+        write_json(json_path, {"folder": str(files), "prompts": count})
         console.print(f"Written: {files / 'pool.yaml'}, and {count} prompts beside it.")
         return
     pool = ModelPool.from_yaml(data / _POOL)
@@ -88,10 +94,8 @@ def demo(
     where = "live" if live else "recorded"
     print_answers(console, answers, title=f"Ten unseen questions through the engine ({where})")
     seconds = time.monotonic() - began
-    if json_path is not None:
-        rows = [row.model_dump() for row in fitted.evaluation.rows]
-        numbers = {"rows": rows, "live": answers, "seconds": round(seconds, 1)}
-        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    rows = [row.model_dump() for row in fitted.evaluation.rows]
+    write_json(json_path, {"rows": rows, "live": answers, "seconds": round(seconds, 1)})
     console.print(f"Done in {seconds:.0f} s. Report: {output / 'report.html'}")
 
 

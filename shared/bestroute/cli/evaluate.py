@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bestroute.cli.assessing import (
     Baselines,
@@ -18,7 +17,7 @@ from bestroute.cli.assessing import (
     SavedRouter,
     assessed,
 )
-from bestroute.cli.console import comparison_table, evaluation_table, print_left_out
+from bestroute.cli.console import comparison_table, console_of, evaluation_table, print_left_out
 from bestroute.cli.options import JsonPath, Seed, write_json
 from bestroute.learning.evaluation.page import write_report
 from bestroute.learning.evaluation.report import (
@@ -49,7 +48,7 @@ def evaluate(
     Example: bestroute evaluate scored.parquet --router router/ --baselines all --json out.json
     """
     began = time.monotonic()
-    console = Console()
+    console = console_of(json_path)
     found, models = assessed(
         samples,
         router,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bestroute.cli.console import console_of
+from bestroute.cli.options import JsonPath, write_json
 from bestroute.learning.export import export as export_router
 from bestroute.learning.samples import read_samples
 
@@ -20,15 +20,13 @@ def export(
         Path | None,
         typer.Option(help="Samples table (Parquet): compare probabilities on its test split."),
     ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write the numbers here.")
-    ] = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Save a router for ONNX Runtime in int8: faster on a CPU, and without torch.
 
     Example: bestroute export router/ -o router-onnx/ --samples scored.parquet
     """
-    console = Console()
+    console = console_of(json_path)
     queries = [] if samples is None else _test_queries(samples)
     exported = export_router(router, output, queries=queries)
     if queries:
@@ -37,9 +35,7 @@ def export(
             f"{len(queries)} test queries.",
             highlight=False,
         )
-    if json_path is not None:
-        numbers = {"queries": len(queries), "difference": exported.difference}
-        json_path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    write_json(json_path, {"queries": len(queries), "difference": exported.difference})
     console.print(f"Saved: {output}; next: bestroute calibrate {output} SAMPLES")
 
 

@@ -10,7 +10,13 @@ from rich.console import Console
 
 from bestroute._litellm import litellm
 from bestroute.cli.collect import parse_samples, print_plan
-from bestroute.cli.console import comparison_table, evaluation_table, print_left_out, progress_bars
+from bestroute.cli.console import (
+    comparison_table,
+    console_of,
+    evaluation_table,
+    print_left_out,
+    progress_bars,
+)
 from bestroute.cli.options import (
     Concurrency,
     DryRun,
@@ -99,7 +105,7 @@ def fit(
 
     Example: bestroute fit pool.yaml prompts.jsonl -o router/
     """
-    console = Console()
+    console = console_of(json_path)
     litellm().suppress_debug_info = True  # the command line owns the terminal
     models = ModelPool.from_yaml(pool)
     folder = work or output.with_name(f"{output.name}.work")

@@ -10,6 +10,8 @@ import typer
 import yaml
 from rich.console import Console
 
+from bestroute.cli.console import console_of
+from bestroute.cli.options import JsonPath, write_json
 from bestroute.errors import ConfigError
 from bestroute.learning.atomic import replacing
 from bestroute.learning.importers import IMPORTERS
@@ -37,6 +39,7 @@ def import_samples(
         bool,
         typer.Option("--list", callback=_list, is_eager=True, help="List the layouts, and exit."),
     ] = False,
+    json_path: JsonPath = None,
 ) -> None:
     """Turn recorded responses of others into a samples table and a pool.
 
@@ -44,7 +47,7 @@ def import_samples(
     """
     if layout not in IMPORTERS:
         raise ConfigError(f"no layout {layout!r}; there are {', '.join(IMPORTERS)}")
-    console = Console()
+    console = console_of(json_path)
     found = IMPORTERS[layout](path, seed=seed)
     with replacing(output) as part:
         write_table(found.table, part)
@@ -53,5 +56,9 @@ def import_samples(
         with replacing(pool_out) as part:
             part.write_text(yaml.safe_dump(pool, sort_keys=False), encoding="utf-8")
     queries = len(found.table["query_id"].unique())
+    write_json(
+        json_path,
+        {"responses": found.table.num_rows, "queries": queries, "notes": found.notes},
+    )
     console.print(f"{found.table.num_rows:,} responses to {queries:,} queries: {output}")
     console.print(found.notes, highlight=False)

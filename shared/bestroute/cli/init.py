@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bestroute.cli.console import console_of
 from bestroute.cli.options import JsonPath, write_json
 from bestroute.cli.pool_schema import pool_schema
 from bestroute.errors import ConfigError
@@ -61,6 +61,5 @@ def init(
     pool.write_text(text, encoding="utf-8")
     schema.write_text(json.dumps(pool_schema(), indent=2) + "\n", encoding="utf-8")
     write_json(json_path, {"pool": str(pool), "schema": str(schema)})
-    if str(json_path) != "-":
-        arms = ", ".join(str(arm) for arm in models.arms)
-        Console().print(f"Wrote {pool} (arms {arms}) and {schema}.", highlight=False)
+    arms = ", ".join(str(arm) for arm in models.arms)
+    console_of(json_path).print(f"Wrote {pool} (arms {arms}) and {schema}.", highlight=False)

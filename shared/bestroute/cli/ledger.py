@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bestroute.cli.console import console_of
 from bestroute.cli.options import JsonPath, write_json
 from bestroute.ledger import LedgerSummary, summarise
 
@@ -42,9 +42,7 @@ def ledger(
     """
     summary = summarise(file, since=None if since is None else _moment(since))
     write_json(json_path, summary.model_dump(mode="json"))
-    if str(json_path) == "-":
-        return
-    console = Console()
+    console = console_of(json_path)
     console.print(_totals(summary), highlight=False, markup=False)
     for table in _tables(summary, tuple(By) if by is None else (by,)):
         console.print(table)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bestroute.cli.assessing import (
     Baselines,
@@ -17,6 +16,7 @@ from bestroute.cli.assessing import (
     SavedRouter,
     assessed,
 )
+from bestroute.cli.console import console_of
 from bestroute.cli.options import JsonPath, Seed, write_json
 from bestroute.learning.evaluation.page import report_page
 from bestroute.ledger import summarise
@@ -43,7 +43,7 @@ def report(
 
     Example: bestroute report scored.parquet --router router/ --baselines all -o report.html
     """
-    console = Console()
+    console = console_of(json_path)
     savings = None if ledger is None else summarise(ledger)
     found, models = assessed(
         samples,

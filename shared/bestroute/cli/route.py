@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bestroute.cli.console import console_of
 from bestroute.cli.engines import AnyPool, AnyRouter, PromisedDrop, TargetCost, Threshold, engine_of
 from bestroute.cli.options import JsonPath, write_json
 from bestroute.cli.pictures import arms_table, decision_text
@@ -47,7 +47,6 @@ def route(
         "arms": [each.model_dump(mode="json") for each in arms],
     }
     write_json(json_path, numbers)
-    if str(json_path) != "-":
-        console = Console()
-        console.print(arms_table(arms))
-        console.print(decision_text(decision, str(engine.pool.reference_arm)))
+    console = console_of(json_path)
+    console.print(arms_table(arms))
+    console.print(decision_text(decision, str(engine.pool.reference_arm)))

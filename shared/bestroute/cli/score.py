@@ -10,8 +10,9 @@ from rich.console import Console
 
 from bestroute._litellm import litellm
 from bestroute.cli.collect import dollars, print_lost
-from bestroute.cli.console import progress_bars
+from bestroute.cli.console import console_of, progress_bars
 from bestroute.cli.options import DryRun, JsonPath, write_json
+from bestroute.cli.workers import EngineName, Gpus, Workers, engine_named
 from bestroute.learning.samples import read_samples
 from bestroute.learning.scoring.score import ScorePlan, ScoreReport, plan_scores
 from bestroute.learning.scoring.score import score as score_table
@@ -31,6 +32,9 @@ def score(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with a classifier.")
     ] = False,
     concurrency: Annotated[int, typer.Option(help="Judge's calls under way at a time.")] = 8,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    gpus: Gpus = 0,
     dry_run: DryRun = False,
     json_path: JsonPath = None,
 ) -> None:
@@ -38,8 +42,9 @@ def score(
 
     Example: bestroute score samples.parquet --oracle check -o scored.parquet
     """
-    console = Console()
+    console = console_of(json_path)
     litellm().suppress_debug_info = True  # the command line owns the terminal
+    where = engine_named(engine, workers, gpus=gpus)
     table = read_samples(samples)
     truth = _scorer(oracle, trust_remote_code)
     cheap = _scorer(proxy, trust_remote_code)
@@ -54,6 +59,7 @@ def score(
                 oracle=truth,
                 proxy=cheap,
                 concurrency=concurrency,
+                engine=where,
                 progress=report,
             )
         _print_report(done, console)

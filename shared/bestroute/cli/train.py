@@ -8,15 +8,17 @@ from typing import Annotated, cast
 import typer
 from rich.console import Console
 
-from bestroute.cli.console import progress_bars
+from bestroute.cli.console import console_of, progress_bars
 from bestroute.cli.fit import encoder_named
 from bestroute.cli.options import (
     EncoderName,
+    JsonPath,
     MaxWaves,
     Monotone,
     ProbabilitiesName,
     RouterName,
     Seed,
+    write_json,
 )
 from bestroute.learning.evaluation.plots import reliability_figure
 from bestroute.learning.fit import PolicyName
@@ -24,7 +26,7 @@ from bestroute.learning.fit import train as train_engine
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
 from bestroute.learning.training.by_name import MULTI_HEAD, Probabilities
-from bestroute.learning.training.probabilities import reliability
+from bestroute.learning.training.probabilities import Reliability, reliability
 from bestroute.learning.training.train import uncalibrated
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
@@ -63,12 +65,13 @@ def train(
         Path | None, typer.Option(help="Directory of reliability plots (calibration split).")
     ] = None,
     seed: Seed = 0,
+    json_path: JsonPath = None,
 ) -> None:
     """Train a router on the train split. Until `calibrate` has run it asks the reference.
 
     Example: bestroute train scored.parquet --pool pool.yaml -o router/
     """
-    console = Console()
+    console = console_of(json_path)
     table = read_samples(samples, scored=True)
     with progress_bars(console) as report:
         engine, outcomes = train_engine(
@@ -87,22 +90,26 @@ def train(
             progress=report,
         )
     engine.save_pretrained(output)
+    found: dict[str, Reliability] = {}
     if "calibration" in outcomes.splits and engine.router is not None:
-        _show_reliability(engine.router, outcomes.select("calibration"), plots, console)
+        found = _show_reliability(engine.router, outcomes.select("calibration"), plots, console)
+    told = {stage: each.model_dump(mode="json") for stage, each in found.items()}
+    write_json(json_path, {"router": str(output), "reliability": told})
     console.print(f"Saved: {output}; next: bestroute calibrate {output} {samples}")
 
 
 def _show_reliability(
     router: Router, held_out: Outcomes, plots: Path | None, console: Console
-) -> None:
+) -> dict[str, Reliability]:
     """Are match probabilities what they say: before calibration, if there was one, and after."""
     stages = {"before": uncalibrated(router), "after": router}
+    shown: dict[str, Reliability] = {}
     headed = [i for i in range(len(held_out.arms)) if i != held_out.reference_index]
     for stage, each in stages.items():
         if each is None:
             continue
         predicted = each.predict(held_out.queries).match[:, headed]
-        found = reliability(predicted, held_out.match[:, headed])
+        shown[stage] = found = reliability(predicted, held_out.match[:, headed])
         when = "" if stages["before"] is None else f" {stage} calibration"
         console.print(
             f"Match probabilities{when}, on {len(held_out)} calibration queries: expected "
@@ -112,6 +119,7 @@ def _show_reliability(
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
             reliability_figure(found).savefig(plots / f"reliability-{stage}.png")
+    return shown
 
 
 def _reward(folder: Path | None) -> RewardModel | None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from bestroute.cli.console import progress_bars
-from bestroute.cli.options import JsonPath
+from bestroute.cli.console import console_of, progress_bars
+from bestroute.cli.options import JsonPath, write_json
 from bestroute.learning.reward_training.train_reward import RewardReport
 from bestroute.learning.reward_training.train_reward import train_reward as train
 from bestroute.learning.samples import read_samples
@@ -32,12 +31,11 @@ def train_reward(
 
     Example: bestroute train-reward samples.parquet -o reward/
     """
-    console = Console()
+    console = console_of(json_path)
     table = read_samples(samples)
     with progress_bars(console) as report:
         trained = train(table, output, base=base, epochs=epochs, seed=seed, progress=report)
-    if json_path is not None:
-        json_path.write_text(trained.report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_json(json_path, trained.report.model_dump(mode="json"))
     console.print(_summary(trained.report), highlight=False)
     kind = "StaticReward.from_pretrained" if base == "static" else "ClassifierReward"
     console.print(f"Saved: {output} ({kind} loads it)")
