@@ -130,6 +130,7 @@ class CollectingDesk:
         try:
             self._work = Workload(prompts, pool, samples, self._journal)
             self._lost = self._journal.write_off()
+            plan = self._work.plan()
         except BaseException:
             self.close()
             raise
@@ -143,7 +144,6 @@ class CollectingDesk:
         self._last: dict[str, str] = {}  # error of each model
         self._failed: dict[tuple[str, str], list[str]] = {}
         self._halted = asyncio.Event()
-        plan = self._work.plan()
         self._done, self._total = plan.kept, plan.kept + plan.samples
 
     def errands(self) -> list[Errand]:

@@ -80,13 +80,13 @@ class ScoringDesk:
             self._work = {
                 column: ScoreWork(table, each, self._journal) for column, each in scorers.items()
             }
+            self._batches = [
+                (column, batch) for column, work in self._work.items() for batch in work.missing()
+            ]
             self._lost = self._journal.write_off()
         except BaseException:
             self.close()
             raise
-        self._batches = [
-            (column, batch) for column, work in self._work.items() for batch in work.missing()
-        ]
         self._total: Counter[str] = Counter()
         for column, batch in self._batches:
             self._total[column] += len(batch.responses)
