@@ -36,9 +36,9 @@ from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.collecting.workload import plan
 from bestroute.learning.evaluation.methods import known_baselines
 from bestroute.learning.fit import Fitted
+from bestroute.learning.fit_checks import CONSISTENCY, check_fit
 from bestroute.learning.pipeline import (
     COLLECTED,
-    CONSISTENCY,
     fit_prompts,
     fit_table,
     oracle_of,
@@ -123,15 +123,22 @@ def fit(
     }
     if is_scored_samples(prompts):
         table = read_samples(prompts, scored=True)
+        if dry_run:
+            console.print(f"{prompts}: all samples and scores are there; nobody will be asked.")
+            return
         with progress_bars(console) as report:
             fitted = fit_table(table, models, folder, progress=report, **options)
     else:
         by_default = install_recording(models, recorded)
         asked = read_prompts(prompts, seed=seed)
-        truth = oracle or oracle_of(asked)
         wanted = parse_samples(samples or (), by_default)
-        print_plan(plan(asked, models, folder / COLLECTED, samples=wanted), console)
+        truth = check_fit(
+            asked, models, oracle=oracle or oracle_of(asked), samples=wanted, **options
+        )
+        planned = plan(asked, models, folder / COLLECTED, samples=wanted)
+        print_plan(planned, console)
         if dry_run:
+            write_json(json_path, {"plan": planned.model_dump(mode="json")})
             return
         with progress_bars(console) as report:
             fitted = fit_prompts(
@@ -152,6 +159,7 @@ def fit(
         {
             "calibration": fitted.calibration.model_dump(mode="json"),
             "assessment": fitted.assessment.model_dump(mode="json"),
+            "never_leaves_reference": fitted.idle is not None,
         },
     )
 
@@ -171,4 +179,6 @@ def _show(fitted: Fitted, console: Console, output: Path) -> None:
     console.print(f"{fitted.drops} The {fitted.calibration.knob} is {fitted.calibration.note}.")
     print_left_out(fitted.assessment.left_out, console)
     console.print(fitted.evaluation.verdict)
+    if fitted.idle is not None:
+        console.print(fitted.idle, style="bold yellow", markup=False, highlight=False)
     console.print(f"Saved: {output} (BestRoute.from_pretrained loads it; see report.html there)")

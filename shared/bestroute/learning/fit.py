@@ -78,6 +78,18 @@ class Fitted:
             "test queries."
         )
 
+    @property
+    def idle(self) -> str | None:
+        """That it never leaves the reference on the test split, in words; `None` if it does."""
+        reference = str(self.engine.pool.reference_arm)
+        if self.evaluation.arm_shares.keys() != {reference}:
+            return None
+        return (
+            f"This router saves nothing: at {self.calibration.setting} it asks {reference}, the "
+            f"reference, for each of the {self.evaluation.n_queries} test queries. Allow a larger "
+            "max_drop, give more prompts, or a pool whose models come closer to the reference."
+        )
+
 
 def fit(
     table: pa.Table,
@@ -323,8 +335,7 @@ def label_sampling(table: pa.Table) -> dict[str, dict[str, Any]]:
     if "sampling" not in table.column_names:
         return {}
     shared: dict[str, dict[str, Any]] = {}
-    pairs = table.group_by(["model", "sampling"]).aggregate([]).to_pylist()
-    for pair in pairs:
+    for pair in table.group_by(["model", "sampling"]).aggregate([]).to_pylist():
         params = json.loads(pair["sampling"] or "{}")
         common = shared.setdefault(pair["model"], params)
         shared[pair["model"]] = {k: v for k, v in common.items() if params.get(k) == v}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.collecting.collect import collect
 from bestroute.learning.collecting.prompts import Prompt
-from bestroute.learning.collecting.workload import Samples, needed_samples, wanted_samples
+from bestroute.learning.collecting.workload import Samples
 from bestroute.learning.evaluation.page import write_report
 from bestroute.learning.evaluation.report import assessment_markdown
-from bestroute.learning.fit import Fitted, check_options, fit
+from bestroute.learning.fit import Fitted, fit
+from bestroute.learning.fit_checks import CONSISTENCY, check_fit
 from bestroute.learning.progress import Progress, silent
 from bestroute.learning.reward_training.train_reward import train_reward
-from bestroute.learning.samples import SPLITS, read_samples
+from bestroute.learning.samples import read_samples
 from bestroute.learning.scoring.score import score
 from bestroute.learning.scoring.scorers import Source
 from bestroute.pool import ModelPool
@@ -23,8 +24,6 @@ from bestroute.rewards.base import RewardModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CONSISTENCY = "consistency"
 
 COLLECTED, _SCORED, _PROXY, _REWARD = (
     "samples.parquet",
@@ -67,13 +66,19 @@ def fit_prompts(
         **options: Those of `fit`.
 
     Raises:
-        ConfigError: There is nothing to score by, or an option of `fit` is wrong.
-        DataError: A split has no prompt; or samples or scores are missing, and running it again
-            goes on.
+        ConfigError: There is nothing to score by; or see `check_fit`, which looks for all that
+            can be known before anything is paid for.
+        DataError: Samples or scores are missing, and running it again goes on; or see there.
     """
     report = progress or silent
-    truth = oracle or oracle_of(prompts)
-    _check(prompts, pool, samples, options)
+    truth = check_fit(
+        prompts,
+        pool,
+        oracle=oracle or oracle_of(prompts),
+        samples=samples,
+        reward=reward,
+        **options,
+    )
     folder = Path(work)
     folder.mkdir(parents=True, exist_ok=True)
     collected = collect(
@@ -110,25 +115,6 @@ def fit_prompts(
         progress=report,
         **options,
     )
-
-
-def _check(
-    prompts: Sequence[Prompt], pool: ModelPool, samples: Samples, options: Mapping[str, Any]
-) -> None:
-    """What would end the run after everything was paid for."""
-    check_options(**options)
-    if len(pool.arms) < 2:
-        raise ConfigError("the pool holds nothing to route to but the reference")
-    held = {prompt.split for prompt in prompts}
-    if absent := [split for split in SPLITS if split not in held]:
-        raise DataError(f"no prompt is of the split {absent[0]!r}: give more, or other splits")
-    for member in pool.models:
-        given = min(wanted_samples(prompt, member, samples) for prompt in prompts)
-        if given < needed_samples(member):
-            raise ConfigError(
-                f"{member.name}: {given} samples of a prompt, and its arms need "
-                f"{needed_samples(member)}: collect more, or lower max_samples in the pool"
-            )
 
 
 def fit_table(

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 import bestroute
 from bestroute import BestRoute, ModelPool, cli
 from bestroute.cli.app import app
-from bestroute.errors import ConfigError
+from bestroute.errors import ConfigError, MissingPriceError
 from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.samples import read_samples
 from bestroute.recorded import Recording
@@ -190,6 +192,33 @@ def test_prompts_that_nothing_can_score(tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError)
     assert "--oracle" in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["prompts.jsonl"]
+
+
+def test_a_dry_run_finds_what_would_end_the_run(tmp_path: Path) -> None:
+    folder = write_prompts(tmp_path)
+    pool = yaml.safe_load(POOL.read_text())
+    del pool["models"][0]["price"]
+    (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
+    files = [str(folder / "pool.yaml"), str(folder / "prompts.jsonl")]
+    result = invoke("fit", *files, "-o", str(folder / "router"), "--dry-run")
+    assert isinstance(result.exception, MissingPriceError)
+    assert not (folder / "router.work").exists()
+
+
+def test_a_router_that_never_leaves_the_reference_says_so(tmp_path: Path) -> None:
+    """Nobody but the reference is ever right."""
+    asked = {prompt.id for prompt in read_prompts(write_prompts(tmp_path) / "prompts.jsonl")}
+    rows = [row for row in read_samples(SAMPLES).to_pylist() if row["query_id"] in asked]
+    reference = ModelPool.from_yaml(POOL).reference.name
+    for row in rows:
+        row["oracle_score"] = float(row["model"] == reference)
+    table = pa.Table.from_pylist(rows, read_samples(SAMPLES).schema)
+    pq.write_table(table, tmp_path / "scored.parquet")
+    files = [str(POOL), str(tmp_path / "scored.parquet"), "-o", str(tmp_path / "router")]
+    result = invoke("fit", *files, "--json", "-")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "This router saves nothing" in result.stderr
+    assert json.loads(result.stdout)["never_leaves_reference"] is True
 
 
 def test_a_table_without_scores_is_read_as_prompts(tmp_path: Path) -> None:
