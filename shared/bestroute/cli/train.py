@@ -27,6 +27,7 @@ from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.samples import read_samples
 from bestroute.learning.training.by_name import MULTI_HEAD, Probabilities
 from bestroute.learning.training.probabilities import Reliability, reliability
+from bestroute.learning.training.ranks import is_first_process
 from bestroute.learning.training.train import uncalibrated
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
@@ -89,6 +90,8 @@ def train(
             seed=seed,
             progress=report,
         )
+    if not is_first_process():
+        return
     engine.save_pretrained(output)
     found: dict[str, Reliability] = {}
     if "calibration" in outcomes.splits and engine.router is not None:

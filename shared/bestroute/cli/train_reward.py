@@ -12,6 +12,7 @@ from bestroute.cli.options import JsonPath, write_json
 from bestroute.learning.reward_training.train_reward import RewardReport
 from bestroute.learning.reward_training.train_reward import train_reward as train
 from bestroute.learning.samples import read_samples
+from bestroute.learning.training.ranks import is_first_process
 
 
 def train_reward(
@@ -35,6 +36,8 @@ def train_reward(
     table = read_samples(samples)
     with progress_bars(console) as report:
         trained = train(table, output, base=base, epochs=epochs, seed=seed, progress=report)
+    if not is_first_process():
+        return
     write_json(json_path, trained.report.model_dump(mode="json"))
     console.print(_summary(trained.report), highlight=False)
     kind = "StaticReward.from_pretrained" if base == "static" else "ClassifierReward"
