@@ -53,7 +53,7 @@ def _version(
 def run() -> None:
     """Run the app: 0 is success, 1 an error in one clear message, 2 wrong usage, 130 Ctrl-C."""
     try:
-        app()
+        app(prog_name="bestroute")
     except (BestRouteError, OSError) as error:
         Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: ", end="")
         Console(stderr=True, markup=False, highlight=False).print(str(error))

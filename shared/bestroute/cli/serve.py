@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from bestroute._config import read_yaml
 from bestroute._extras import require
+from bestroute.cli.options import write_json
 from bestroute.errors import ConfigError
 from bestroute.serving.config import VARIABLE, Served, proxy_config
 
@@ -32,6 +34,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     config: Annotated[
         Path | None, typer.Option(help="Config of LiteLLM's proxy to add the router to.")
+    ] = None,
+    json_path: Annotated[
+        Path | None,
+        typer.Option("--json", help="Also write name and URL here, at the start; `-` is stdout."),
     ] = None,
 ) -> None:
     """Serve chat completions in OpenAI's form; x-bestroute-* headers tell the decision.
@@ -55,7 +61,12 @@ def serve(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(proxy_config(served, base)), encoding="utf-8")
-        Console().print(f"{name} on http://{host}:{port}/v1 ({workers} workers)")
+        url = f"http://{host}:{port}/v1"
+        write_json(json_path, {"name": name, "url": url, "workers": workers})
+        if str(json_path) == "-":  # nothing else there: the server's words go to stderr
+            sys.stdout.flush()
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        Console().print(f"{name} on {url} ({workers} workers)")
         from litellm import run_server
 
         options = ["--host", host, "--port", str(port), "--num_workers", str(workers)]
