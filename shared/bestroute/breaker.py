@@ -26,6 +26,7 @@ class _Health:
         until: Until when it is (monotonic seconds).
         why: Class of its last failure.
         failed: When that was (monotonic seconds).
+        tried: Whether a draw was sent to try it after its last rest.
     """
 
     failures: int = 0
@@ -33,6 +34,7 @@ class _Health:
     until: float = 0.0
     why: str = ""
     failed: float = 0.0
+    tried: bool = False
 
 
 class Breaker:
@@ -76,6 +78,7 @@ class Breaker:
             if health.until > now:
                 return False
             health.until = now + self._length(health.rests)  # for all others
+            health.tried = True
             return True
 
     def is_tried(self, model: str) -> bool:
@@ -90,7 +93,7 @@ class Breaker:
                 self._models.pop(model, None)
 
     def failed(self, model: str, errors: Sequence[BaseException]) -> None:
-        """A draw brought nothing.
+        """A draw brought nothing; one that was sent before a rest does not lengthen it.
 
         Args:
             model: Name of the model in the pool.
@@ -107,8 +110,10 @@ class Breaker:
             health.failures += 1
             health.failed = time.monotonic()
             health.why = type(error).__name__  # messages may quote keys
+            if health.until > health.failed and not health.tried:
+                return
             if kind is Failure.BARRED or health.rests or health.failures >= self.failures:
-                health.rests += 1
+                health.rests, health.tried = health.rests + 1, False
                 health.until = health.failed + self._length(health.rests)
 
     def _length(self, rests: int) -> float:

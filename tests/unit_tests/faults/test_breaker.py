@@ -50,6 +50,20 @@ def test_a_rest_is_twice_as_long_each_time_and_has_a_limit(clock: list[float]) -
     assert not health.resting()
 
 
+def test_what_was_under_way_when_a_rest_began_does_not_lengthen_it(clock: list[float]) -> None:
+    health = Breaker(rest=10)
+    for _ in range(64):
+        health.failed("m", [TimeoutError()])
+    clock[0] += 10
+    assert health.admits("m")
+    for _ in range(64):
+        health.failed("m", [TimeoutError()])
+    clock[0] += 19
+    assert health.resting()
+    clock[0] += 1
+    assert health.admits("m")
+
+
 def test_an_answer_in_between_starts_the_count_again(clock: list[float]) -> None:
     health = Breaker(failures=2)
     for _ in range(5):
