@@ -1,4 +1,7 @@
-"""Work in pure Python off the event loop: in one thread, for more would only fight for the GIL."""
+"""Work off the event loop.
+
+Ours, in pure Python, has one thread, for more would only fight for the GIL.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -43,3 +46,21 @@ async def aside(work: Callable[[], T], *, size: float) -> T:
         return work()
     run = contextvars.copy_context().run
     return await asyncio.get_running_loop().run_in_executor(_executor, run, work)
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """`asyncio.to_thread` for the code of others, which may raise anything; see `arriving`."""
+    return await asyncio.to_thread(arriving, function, *args)
+
+
+def arriving(function: Callable[..., T], *args: Any) -> T:
+    """What a function returns; what it raises can be told to another thread.
+
+    Raises:
+        RuntimeError: Instead of a `StopIteration`, which no future takes (whoever waits would wait
+            for ever), and of what would end the waiting task, or the process.
+    """
+    try:
+        return function(*args)
+    except (StopIteration, asyncio.CancelledError, SystemExit) as error:
+        raise RuntimeError(f"it raised {type(error).__name__}") from error

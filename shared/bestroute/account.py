@@ -18,6 +18,7 @@ from bestroute.errors import (
 from bestroute.events import Drawing, Drew
 from bestroute.failures import Failure
 from bestroute.policy.base import Accept, Decision, Draw, State
+from bestroute.policy.stand_in import StandIn
 from bestroute.pool import Arm, ModelPool
 from bestroute.response import RoutedResponse
 from bestroute.samples import Call, Sample, causes, total_cost
@@ -56,7 +57,8 @@ class Account:
         self.samples: list[Sample] = []
         self.calls: list[Call] = []
         self.failures: list[Exception] = []
-        self.degraded: list[str] = []
+        stands_in = decision.policy == StandIn.name
+        self.degraded: list[str] = [decision.reason] if stands_in else []
 
     @property
     def elapsed(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bestroute import artifact
+from bestroute._aside import in_thread
 from bestroute._litellm import load_litellm
 from bestroute._sync import iterate_sync, run_sync
 from bestroute.breaker import Breaker
@@ -232,7 +232,7 @@ class BestRoute:
         """Import LiteLLM, run router and reward model once: the first request does not wait."""
         await load_litellm()
         if self.router is not None:
-            await asyncio.to_thread(self.router.predict, ["warm-up"])
+            await in_thread(self.router.predict, ["warm-up"])
         await self._selector.warmup()
 
     def route(self, messages: Messages, **options: Unpack[Options]) -> Decision:

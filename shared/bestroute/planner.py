@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import replace
 
+from bestroute._aside import aside
 from bestroute.breaker import Breaker
 from bestroute.checks import check_prediction
 from bestroute.cost import CostModel
@@ -48,16 +50,17 @@ class Planner:
     async def aplan(self, asked: Asked, policy: Policy, purse: Purse, deadline: Deadline) -> Plan:
         """`plan` without blocking the event loop, and in time; concurrent calls share batches."""
         if not policy.needs_router or self._batches is None:
-            return await asyncio.to_thread(self._plan, asked, policy, purse)
+            return await aside(lambda: self._plan(asked, policy, purse), size=math.inf)
         limit, query = asyncio.timeout(seconds_until(deadline.cut)), asked.request.query
         try:
             async with limit:
                 prediction = await self._batches.predict(query)
         except Exception as error:  # whatever a router may raise
-            what = "did not answer in time" if limit.expired() else f"failed ({describe(error)})"
+            late = limit.expired()
+            stand_in = self._late(policy) if late else self._failed(error, policy)
             # Here and now: all threads may be taken by routers that hang.
-            return self._plan(asked, self._stand_in(what, policy), purse)
-        return await asyncio.to_thread(self._planned, asked, policy, purse, prediction)
+            return self._plan(asked, stand_in, purse)
+        return await aside(lambda: self._planned(asked, policy, purse, prediction), size=math.inf)
 
     def plan(self, asked: Asked, policy: Policy, purse: Purse) -> Plan:
         """Ask the router, then the policy; no model is called.
@@ -105,10 +108,16 @@ class Planner:
         )
 
     def _failed(self, error: Exception, policy: Policy) -> Policy:
-        return self._stand_in(f"failed ({describe(error)})", policy)
+        what = f"failed ({describe(error)})"
+        _log.warning("the router %s: the reference is asked", what, exc_info=error)
+        return self._stand_in(what, policy)
+
+    def _late(self, policy: Policy) -> Policy:
+        what = "did not answer in time"
+        _log.warning("the router %s: the reference is asked", what)
+        return self._stand_in(what, policy)
 
     def _stand_in(self, what: str, policy: Policy) -> Policy:
         """The reference in a policy's place, under the same cap."""
-        _log.warning("the router %s: the reference is asked", what)
         stand_in = StandIn(self._pool.reference_arm, f"the router {what}")
         return policy.over(stand_in) if isinstance(policy, Capped) else stand_in

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import math
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bestroute._aside import in_thread
 from bestroute.deadline import within
 from bestroute.errors import ArtifactError, ScoreError
 from bestroute.samples import Call
@@ -65,7 +65,7 @@ class RewardModel(ABC):
 
     async def ascore(self, query: str, responses: Sequence[str]) -> Scores:
         """The same without blocking the event loop."""
-        return await asyncio.to_thread(self.score, query, responses)
+        return await in_thread(self.score, query, responses)
 
     async def judge(
         self, query: str, responses: Sequence[str], *, timeout: float = math.inf

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bestroute._aside import in_thread
 from bestroute._sync import run_sync
 from bestroute.errors import ScoreError
 from bestroute.rewards.base import RewardModel, Scores, checked
@@ -51,7 +52,7 @@ class FunctionReward(RewardModel):
     async def ascore(self, query: str, responses: Sequence[str]) -> Scores:
         """The same without blocking the event loop."""
         try:
-            given = await asyncio.to_thread(self._call, query, responses)
+            given = await in_thread(self._call, query, responses)
             awaited = [await _result(given[0])] if self._batch else await _results(given)
             scores = awaited[0] if self._batch else awaited
             array = np.asarray(scores, dtype=np.float64)

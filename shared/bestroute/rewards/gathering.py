@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from bestroute._aside import arriving
+from bestroute.errors import ScoreError
 from bestroute.rewards.base import Scores
 
 Pair = tuple[str, str]
@@ -64,7 +66,10 @@ class Gathering:
         if not batch:
             return
         try:
-            scores = self._score_many([pair for each in batch for pair in each.pairs])
+            pairs = [pair for each in batch for pair in each.pairs]
+            scores = arriving(self._score_many, pairs)
+            if len(scores) != len(pairs):
+                raise ScoreError(f"{len(scores)} scores came for {len(pairs)} responses")
         except BaseException as error:  # a thread has nobody else to tell
             if len(batch) == 1:
                 batch[0].future.set_exception(error)

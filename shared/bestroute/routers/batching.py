@@ -9,6 +9,7 @@ from functools import partial
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+from bestroute._aside import arriving
 from bestroute.routers.base import Prediction, Router
 
 MOST = 32
@@ -89,7 +90,7 @@ def _answer(
 def _each(router: Router, queries: Sequence[str]) -> list[Prediction | Exception]:
     """A prediction or an error for each query; what fails together is tried alone."""
     try:
-        whole = router.predict(queries)
+        whole = arriving(router.predict, queries)
         return [_row(whole, index) for index in range(len(queries))]
     except Exception as error:
         if len(queries) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bestroute._sync import run_sync
+from bestroute.errors import ScoreError
 from bestroute.rewards import RewardModel
 from bestroute.rewards.base import Scores
 from bestroute.rewards.pairs import PairReward
@@ -107,3 +108,16 @@ async def test_a_late_reward_model_is_not_waited_for() -> None:
         await reward.judge("q", ["a"], timeout=0.05)
     assert isinstance(reward, Lengths)
     reward.leave.set()
+
+
+async def test_a_batch_of_too_few_scores_holds_up_nobody_after_it() -> None:
+    class Short(Lengths):
+        def score_many(self, pairs: Sequence[tuple[str, str]]) -> Scores:
+            scores = super().score_many(pairs)
+            return scores[1:] if any(query == "short" for query, _ in pairs) else scores
+
+    reward = Short()
+    reward.leave.set()
+    with pytest.raises(ScoreError):
+        await asyncio.wait_for(reward.ascore("short", ["a"]), 5)
+    assert (await asyncio.wait_for(reward.ascore("q", ["a"]), 5)).tolist() == [1]
