@@ -116,8 +116,8 @@ class Asker:
             silence(error, order.params)
             call = failed(member, order.n, began, error)
             bill.close(call, unbilled=is_unbilled(error, handled))
-            raise_own(error, handled)
             calls.append(call)
+            raise_own(error, handled)
             raise
         except asyncio.CancelledError as error:
             call = self.cancelled(order, began, str(error) or "cancelled")

@@ -59,6 +59,7 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
 
     Raises:
         TimeoutError: It did not come within so many seconds, which may be infinite.
+        ConnectionAbortedError: It was cancelled, but not with whoever waits.
     """
     limit = asyncio.timeout(None if seconds == math.inf else max(0.0, seconds))
     try:
@@ -68,6 +69,11 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
         if not limit.expired():
             raise  # the answer's own
         raise TimeoutError(f"nothing came within {seconds:.3g} seconds") from error
+    except asyncio.CancelledError as error:
+        waits = asyncio.current_task()
+        if waits is None or waits.cancelling():
+            raise
+        raise ConnectionAbortedError("the answer was cancelled from within") from error
 
 
 async def paced(items: AsyncIterable[T], idle: float, until: float) -> AsyncGenerator[T, None]:

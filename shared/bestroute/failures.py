@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from bestroute._litellm import litellm
-from bestroute.errors import BestRouteError
+from bestroute.errors import BestRouteError, BudgetError, SamplingError
 
 # By name: the HTTP libraries of providers' packages are not ours.
 _NOTHING_CAME = {
@@ -22,7 +22,7 @@ _NOTHING_CAME = {
 }
 _NO_TRUST = {"SSLError", "CertificateError"}
 # Classes of LiteLLM's, and codes in the bodies of OpenAI's kind that it overlooks.
-_TOO_LONG = {"ContextWindowExceededError", "context_length_exceeded"}
+_TOO_LONG = {"ContextWindowExceededError", "context_length_exceeded", "PromptTooLongError"}
 _NOT_OF_THE_REQUEST = {
     "ContentPolicyViolationError",  # another provider may think otherwise
     "RejectedRequestError",
@@ -63,6 +63,8 @@ class Failure(Enum):
             return cls.TOO_LONG
         if names & _NO_TRUST or any(map(_is_missing_key, _causes(error))):
             return cls.BARRED
+        if "RefusedRequestError" in names:  # of a router that is a member of the pool
+            return cls.REFUSED
         if statuses:
             return cls._by_status(statuses[0], names)
         return cls.PASSING if names & _NOTHING_CAME else cls.OTHER
@@ -153,8 +155,16 @@ def _is_missing_key(error: BaseException) -> bool:
     return kind.__module__.partition(".")[0] == "openai" and kind.__name__ == "OpenAIError"
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether it is one in the set-up, and no failure of a model.
+
+    A router that is a member of a pool fails as models do.
+    """
+    return isinstance(error, BestRouteError) and not isinstance(error, BudgetError | SamplingError)
+
+
 def raise_own(error: BaseException, handled: BaseException | None) -> None:
-    """Our own errors mean a mistake in the set-up; LiteLLM wraps them as a provider's.
+    """Raise our own errors as they are; LiteLLM wraps them as a provider's.
 
     Args:
         error: What LiteLLM or a client raised.

@@ -8,6 +8,7 @@ from typing import Any
 
 from bestroute._walks import END, TaskWalk
 from bestroute.deadline import seconds_until
+from bestroute.samples import Sample
 from bestroute.sampling import Delta
 
 LATE: Any = object()
@@ -35,13 +36,10 @@ class Live:
         Raises:
             Exception: What ended the stream.
         """
-        limit = asyncio.timeout(seconds_until(until))
         try:
-            async with limit:
+            async with asyncio.timeout(seconds_until(until)):
                 return await self._walk.step()
         except TimeoutError:
-            if not limit.expired():
-                raise  # the provider's
             return LATE
 
     async def rest(self) -> None:
@@ -55,3 +53,10 @@ class Live:
     async def close(self) -> None:
         """Leave the stream."""
         await self._walk.close()
+
+
+def whole(winner: Sample) -> Delta:
+    """A sample in one piece."""
+    calls = [{"index": index, **call} for index, call in enumerate(winner.tool_calls)]
+    thoughts = winner.message.get("reasoning_content") or ""
+    return Delta(text=winner.text, tool_calls=tuple(calls), reasoning=thoughts)

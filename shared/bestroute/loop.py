@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,14 +13,14 @@ from bestroute._walks import END
 from bestroute.account import Account
 from bestroute.breaker import Breaker
 from bestroute.deadline import Deadline
-from bestroute.errors import BestRouteError, BudgetError
+from bestroute.errors import SamplingError
 from bestroute.events import Drawing, Drew, Event, Selected
-from bestroute.failures import part
+from bestroute.failures import is_mistake
 from bestroute.fallback import Fallback
 from bestroute.flights import Flights
-from bestroute.live import LATE, Live
+from bestroute.live import LATE, Live, whole
 from bestroute.plan import Plan
-from bestroute.policy.base import Accept, Draw
+from bestroute.policy.base import Accept, Draw, next_move
 from bestroute.pool import ModelPool
 from bestroute.purse import Purse, spending
 from bestroute.query import Request
@@ -99,6 +98,11 @@ class Loop:
                 self.account.degraded.append(f"{flight.draw.model} was asked ahead in vain")
                 yield self.account.take(flight.drawing, flight.drawn)
             yield self.account.response(self._winner)
+        except SamplingError as error:
+            for flight in await self._flights.recall():
+                self.account.take(flight.drawing, flight.drawn)
+            error.calls = tuple(self.account.calls)
+            raise
         finally:
             await self._flights.recall("cancelled: the caller left")
 
@@ -106,7 +110,7 @@ class Loop:
         self.state.elapsed = self.account.elapsed
         move = self._fallback.move(self._flights)
         if move is None:
-            move = self._policy.next(self.state)
+            move = next_move(self._policy, self.state)
             if isinstance(move, Accept):
                 self._note_what_was_too_dear()
         return move
@@ -117,7 +121,7 @@ class Loop:
         if state.unaffordable:
             arms = {*state.arms, *state.unaffordable}
             rich = replace(state, arms=tuple(arm for arm in self._pool.arms if arm in arms))
-            wanted = self._policy.next(rich)
+            wanted = next_move(self._policy, rich)
             if not isinstance(wanted, Accept):
                 self.account.too_dear(wanted[0], state)
 
@@ -154,7 +158,7 @@ class Loop:
         else:
             self._winner = self.account.last_resort(late=self._deadline.is_over)
         if streaming:
-            yield _whole(self._winner)
+            yield whole(self._winner)
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
         query, params = self.request.query, self.request.demands
@@ -269,22 +273,18 @@ class Loop:
                 yield event
 
     async def _shown(self, live: Live, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
-        """Pieces for as long as they are waited for; a failure is put into `brought`."""
-        begun, handled = False, sys.exception()
+        """Pieces for as long as they are waited for."""
+        begun = False
         try:
             while (piece := await live.next(self._patience(draw, begun=begun))) is not END:
                 if piece is LATE:
-                    if not self._deadline.is_over:
-                        live.goes_on = True
-                        return
-                    raise TimeoutError(f"{draw.model} did not answer in time")
+                    live.goes_on = not self._deadline.is_over
+                    if not live.goes_on:
+                        late = TimeoutError(f"{draw.model} did not answer in time")
+                        brought.failures.append(late)
+                    return
                 begun = True
                 yield piece
-        except Exception as error:
-            if isinstance(error, BestRouteError) and not isinstance(error, BudgetError):
-                raise
-            part(error, handled)
-            brought.failures.append(error)
         finally:
             if not live.goes_on:
                 await live.close()
@@ -301,13 +301,13 @@ class Loop:
             self._reject(samples)
             return [selected]
         self._winner = selected.samples[-1]
-        rest = replace(_whole(self._winner), text="")
+        rest = replace(whole(self._winner), text="")
         if begun:
             rest = replace(rest, reasoning="")
         return [selected, rest] if rest != Delta() else [selected]
 
     async def _pieces(self, draw: Draw, brought: Drawn) -> AsyncGenerator[Delta, None]:
-        """Text and thoughts that the sampler streams, in a task of its own."""
+        """Text and thoughts that are streamed, in a task of its own; a failure ends them."""
         if not self._fallback.admits(draw.model, brought):
             return
         self._enter(draw)
@@ -319,15 +319,20 @@ class Loop:
             until=self._deadline.end,
             retries=self._fallback.retries(draw.model),
         )
-        with spending(self._purse):
-            async with aclosing(stream) as pieces:
-                async for piece in pieces:
-                    thoughts += piece.reasoning
-                    if thoughts and (piece.text or not self.request.params.get("tools")):
-                        yield Delta(reasoning=thoughts)
-                        thoughts = ""
-                    if piece.text:
-                        yield Delta(text=piece.text)
+        try:
+            with spending(self._purse):
+                async with aclosing(stream) as pieces:
+                    async for piece in pieces:
+                        thoughts += piece.reasoning
+                        if thoughts and (piece.text or not self.request.params.get("tools")):
+                            yield Delta(reasoning=thoughts)
+                            thoughts = ""
+                        if piece.text:
+                            yield Delta(text=piece.text)
+        except Exception as error:
+            if is_mistake(error):
+                raise
+            brought.failures.append(error)
 
     def _take(self, draw: Draw, brought: Drawn, drawing: Drawing, *, vain: bool = False) -> Drew:
         """Show the policy what a draw brought; one in vain was ended before it could."""
@@ -342,9 +347,3 @@ class Loop:
                 self.account.miss(drawing, brought)
             self._fallback.learn(draw.model, brought)
         return drew
-
-
-def _whole(winner: Sample) -> Delta:
-    calls = [{"index": index, **call} for index, call in enumerate(winner.tool_calls)]
-    thoughts = winner.message.get("reasoning_content") or ""
-    return Delta(text=winner.text, tool_calls=tuple(calls), reasoning=thoughts)

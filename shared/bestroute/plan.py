@@ -11,6 +11,7 @@ from bestroute.cost import CostModel
 from bestroute.errors import BudgetError, ContextWindowError, NoEligibleArmError
 from bestroute.options import Limits
 from bestroute.policy import Accept, Decision, Draw, Policy, State
+from bestroute.policy.base import next_move
 from bestroute.pool import Arm, ModelPool
 from bestroute.purse import Purse
 from bestroute.query import Request
@@ -99,7 +100,7 @@ def plan(
         quality=quality,
         query=request.query,
     )
-    first = policy.next(state)
+    first = next_move(policy, state)
     if isinstance(first, Accept):
         raise NoEligibleArmError(f"{policy.name} has nothing to draw: {first.reason}")
     excluded |= getattr(policy, "withheld", {})

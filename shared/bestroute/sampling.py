@@ -20,8 +20,8 @@ from bestroute.asking import Asker, Order
 from bestroute.billing import Billing, TokenCounter, list_cost
 from bestroute.calls import call_params, split_up
 from bestroute.deadline import GRACE, paced
-from bestroute.errors import BestRouteError, BudgetError, SampleLimitError, SamplingError
-from bestroute.failures import describe, may_refuse_n, raise_own
+from bestroute.errors import SampleLimitError, SamplingError
+from bestroute.failures import describe, is_mistake, may_refuse_n, raise_own
 from bestroute.pool import PooledModel
 from bestroute.query import Request
 from bestroute.reading import read, streamed_logprobs
@@ -191,12 +191,12 @@ class Sampler:
                             yield delta
                 except _ENDS as error:
                     silence(error, params)
-                    raise_own(error, handled)
                     left = not isinstance(error, Exception)
                     why = "cancelled" if left else describe(error)
                     call = self._broken_off(order, chunks, began, why)
                     drawn.calls.append(call)
                     bill.close(call)
+                    raise_own(error, handled)
                     raise
             call = Call(model=member.name, requested=1, latency=time.monotonic() - began)
             read = await self._read_stream(chunks, order, call)
@@ -261,11 +261,9 @@ class Sampler:
         """One call for so many samples."""
         try:
             response, began, bill = await self._asker.ask(order, drawn.calls)
-        except BestRouteError as error:
-            if not isinstance(error, BudgetError):
-                raise
-            drawn.failures.append(error)
         except Exception as error:
+            if is_mistake(error):
+                raise
             drawn.failures.append(error)
         else:
             with bill:

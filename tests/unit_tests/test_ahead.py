@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from bestroute import BestRoute
+from bestroute.errors import RefusedRequestError
 from bestroute.events import Drawing, Drew
 from bestroute.policy import Accept, Draw, State
 from bestroute.response import RoutedResponse
@@ -68,6 +69,20 @@ async def test_what_was_begun_ahead_is_not_asked_twice(
     came = [(e.index, e.model, len(e.samples)) for e in events if isinstance(e, Drew)]
     assert drawn == [(0, "small"), (1, "big")]
     assert came == [(0, "small", 1), (1, "big", 1)]
+
+
+async def test_an_error_tells_of_what_was_begun_ahead(chat_server: ChatServer) -> None:
+    def reply(body: Body) -> Reply:
+        if body["model"] == "big":
+            return Reply("late", delay=3)
+        return Reply("not like this", status=422, delay=0.3)
+
+    chat_server.reply = reply
+    router = engine(chat_server, escalates=True)
+    await router.warmup()
+    with pytest.raises(RefusedRequestError) as raised:
+        await router.acomplete("hello")
+    assert [call.model for call in raised.value.calls] == ["small", "big"]
 
 
 async def test_what_was_begun_in_vain_is_cancelled_and_its_prompt_paid(

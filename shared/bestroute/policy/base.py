@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from bestroute.errors import ConfigError
 from bestroute.policy.evidence import Evidence
 from bestroute.pool import Arm
 from bestroute.samples import Sample
@@ -199,3 +200,20 @@ class Thresholded(Policy, Protocol):
     def at(self, threshold: float, **promise: Any) -> Thresholded:
         """The one at another threshold, picked for `max_drop`, `confidence`, `target_cost`."""
         ...
+
+
+def next_move(policy: Policy, state: State) -> tuple[Draw, ...] | Accept:
+    """What a policy says, if it can be done.
+
+    Raises:
+        ConfigError: It draws nothing, or from one model twice at once.
+    """
+    move = policy.next(state)
+    if not isinstance(move, Accept):
+        models = [draw.model for draw in move]
+        if not models or len(set(models)) < len(models):
+            what = f"of {', '.join(models)}" if models else "of nothing"
+            raise ConfigError(
+                f"the policy {policy.name!r} wants a draw {what}: expected one a model, or Accept"
+            )
+    return move

@@ -19,6 +19,7 @@ from bestroute.rewards.base import RewardModel
 from langchain_bestroute import ChatBestRoute
 from llamaindex_bestroute import BestRouteLLM
 from tests.fault_server import (
+    Exchange,
     Fault,
     FaultServer,
     answer,
@@ -74,6 +75,33 @@ async def test_whoever_is_well_answers(
     assert response.model == well
     assert lasted < WHOLE + SLACK
     assert server.all_closed()
+
+
+async def test_a_stream_that_stalls_and_breaks_off_is_a_failed_draw(server: FaultServer) -> None:
+    async def stalls(exchange: Exchange) -> None:
+        await asyncio.sleep(0.6 * WHOLE)
+        await reset_mid_body(exchange)
+
+    server.script = {"small": stalls, "big": answer(before=0.3 * WHOLE)}
+    router = engine(server, "small", "big", arm="small:1")
+    response, lasted = await timed(router, timeout=WHOLE, streaming=True)
+    assert response.model == "big"
+    assert lasted < WHOLE + SLACK
+    assert {call.model for call in response.calls if call.error} == {"small"}
+
+
+async def test_threads_that_are_all_taken_hold_up_no_plan(server: FaultServer) -> None:
+    router = engine(server)
+    leave = threading.Event()
+    taken = [asyncio.create_task(asyncio.to_thread(leave.wait, 10)) for _ in range(64)]
+    await asyncio.sleep(0)
+    events = router.aevents("hi")
+    try:
+        await asyncio.wait_for(anext(events), 5)  # what was decided
+    finally:
+        leave.set()
+        await events.aclose()
+        await asyncio.gather(*taken)
 
 
 @pytest.mark.parametrize(("share", "well"), [(0.3, "big"), (0.8, "small"), (0.8, "middle")])

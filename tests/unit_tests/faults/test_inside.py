@@ -9,6 +9,7 @@ import random
 import sys
 import types
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 
 from bestroute import BestRoute, Prediction
 from bestroute._litellm import litellm
-from bestroute.errors import ArtifactError, PoolMismatchError, SamplingError
+from bestroute.errors import ArtifactError, ConfigError, PoolMismatchError, SamplingError
 from bestroute.failures import Failure, waiting_time
-from bestroute.policy import FixedArm, OneShot
+from bestroute.policy import Draw, FixedArm, OneShot, State
 from bestroute.rewards.base import RewardModel
 from bestroute.samples import total_usage
 from tests.fault_server import (
@@ -56,6 +57,7 @@ class Broken(Fixed):
     "says",
     [
         RuntimeError("out of memory"),
+        StopIteration(),
         [[0.9, math.nan, 0.9, 1.0]],
         [[0.9, math.inf, 0.9, 1.0]],
         [[0.9, 1.5, 0.9, 1.0]],
@@ -72,9 +74,10 @@ async def test_a_router_that_cannot_be_relied_on(says: Any, door: str, server: F
     if door == "route":
         decision = router.route("hi")
     else:
-        response = await router.acomplete("hi")
+        response = await asyncio.wait_for(router.acomplete("hi"), 10)
         decision = response.decision
         assert response.model == "big"
+        assert "the router failed" in response.degraded[0]
     assert str(decision.arm) == "big:1"
     assert "the router failed" in decision.reason
     assert "reference" in decision.reason
@@ -124,20 +127,53 @@ class Says(RewardModel):
         self.says = says
 
     def score(self, query: str, responses: Sequence[str]) -> Any:
-        if isinstance(self.says, Exception):
+        if isinstance(self.says, BaseException):
             raise self.says
         return np.array(self.says)
 
 
 @pytest.mark.parametrize(
-    "says", [MemoryError("full"), [math.nan, 1, 2], [math.inf, 1, 2], [1, 2], []], ids=str
+    "says",
+    [
+        MemoryError("full"),
+        StopIteration(),
+        asyncio.CancelledError(),
+        [math.nan, 1, 2],
+        [math.inf, 1, 2],
+        [1, 2],
+        [],
+    ],
+    ids=str,
 )
 async def test_a_reward_model_that_cannot_be_relied_on(says: Any, server: FaultServer) -> None:
     server.script = {"small": answer("a", "b", "b")}
-    response = await engine(server, reward=Says(says)).acomplete("hi")
+    response = await asyncio.wait_for(engine(server, reward=Says(says)).acomplete("hi"), 10)
     assert response.text == "b"  # the most frequent
     assert len(response.samples) == 3
     assert any("Says" in why for why in response.degraded)
+
+
+@dataclass
+class Wants:
+    """A policy that cannot be followed."""
+
+    move: tuple[Draw, ...]
+    name = "wants"
+    needs_router = False
+    calibrated = False
+
+    def next(self, state: State) -> tuple[Draw, ...]:
+        return self.move
+
+
+@pytest.mark.parametrize("models", [(), ("small", "small")], ids=str)
+async def test_a_policy_that_cannot_be_followed(
+    models: tuple[str, ...], server: FaultServer
+) -> None:
+    move = tuple(Draw(model=model, n=index + 1) for index, model in enumerate(models))
+    with pytest.raises(ConfigError, match="policy 'wants'"):
+        await engine(server, policy=Wants(move)).acomplete("hi")
+    assert not server.requests
 
 
 def numbered(server: FaultServer) -> Fault:
