@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import bestroute.provider  # noqa: F401  (registers the provider)
+import bestroute.provider
 from tests.faithful_model import FaithfulModel
 from tests.servers import ChatServer
 
@@ -61,6 +62,34 @@ def model(server: ChatServer, tmp_path: Path) -> str:
 
 def asked(server: ChatServer) -> list[tuple[str, int]]:
     return [(body["model"], body.get("n", 1)) for body in server.requests]
+
+
+# The page's own examples
+
+PAGE = Path(__file__).parents[2] / "docs" / "litellm.md"
+EXAMPLES = dict(
+    re.findall(
+        r'^```python title="(.*?)"\n(.*?)^```', PAGE.read_text(encoding="utf-8"), re.M | re.S
+    )
+)
+NEEDS = {
+    "DSPy": "dspy",
+    "OpenAI Agents SDK": "agents.extensions.models.litellm_model",
+    "CrewAI": "crewai",
+    "LangChain's ChatLiteLLM": "langchain_litellm",
+    "LlamaIndex's LiteLLM": "llama_index.llms.litellm",
+}
+
+
+@pytest.mark.parametrize("title", NEEDS)
+def test_the_page_s_example_runs(
+    title: str, model: str, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(NEEDS[title])
+    monkeypatch.chdir(Path(model.removeprefix("bestroute/")).parent)
+    bestroute.provider.provider._engines.clear()  # of another test's pool.yaml
+    exec(compile(EXAMPLES[title], title, "exec"), {})
+    assert server.requests
 
 
 # LangChain's own LiteLLM class

@@ -91,7 +91,8 @@ def folder(models: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Path
 def url(folder: Path) -> Iterator[str]:
     """A server of two workers, with a key."""
     port = free_port()
-    process = start(folder, "--port", str(port), "--workers", "2", LITELLM_MASTER_KEY=KEY)
+    told = ("--json", str(folder / "served.json"))
+    process = start(folder, "--port", str(port), "--workers", "2", *told, LITELLM_MASTER_KEY=KEY)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address, process, folder / "log")
@@ -116,6 +117,11 @@ def test_openais_client(client: openai.OpenAI) -> None:
     assert told["x-bestroute-arm"] == "small:3"
     assert told["x-bestroute-match-probability"] == "unknown"  # a pool alone
     assert float(told["x-bestroute-cost"]) > 0 and float(told["x-bestroute-savings"]) > 0
+
+
+def test_scripts_are_told_where_it_is(url: str, folder: Path) -> None:
+    told = json.loads((folder / "served.json").read_text())
+    assert told == {"name": "bestroute", "url": f"{url}/v1", "workers": 2}
 
 
 def test_options_in_the_body(client: openai.OpenAI) -> None:
@@ -262,3 +268,33 @@ messages = [{"role": "user", "content": "What is six times seven?"}]
 print(client.chat.completions.create(model="bestroute", messages=messages)
       .choices[0].message.content)
 """
+
+
+def test_a_proxy_of_ones_own_registers_the_provider(folder: Path) -> None:
+    deployment = {
+        "model_name": "mine",
+        "litellm_params": {"model": f"bestroute/{folder}/pool.yaml"},
+    }
+    entry = {"provider": "bestroute", "custom_handler": "bestroute.provider.provider"}
+    config = {
+        "model_list": [deployment],
+        "litellm_settings": {"custom_provider_map": [entry]},
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+    }
+    (folder / "own.yaml").write_text(json.dumps(config))
+    port = free_port()
+    arguments = ["--config", str(folder / "own.yaml"), "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "own.log").open("wb") as out:
+        command = [str(Path(sys.executable).with_name("litellm")), *arguments]
+        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}", process, folder / "own.log")
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
+        raw = client.chat.completions.with_raw_response.create(
+            model="mine", messages=ASK, extra_body={"max_n": 2}
+        )
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert raw.headers["llm_provider-x-bestroute-arm"] == "small:2"
+    assert float(raw.headers["x-litellm-response-cost"]) > 0
