@@ -65,12 +65,13 @@ def chat(
     params = {} if max_tokens is None else {"max_tokens": max_tokens}
     talk = Talk(conversation, console, params=params, examples=examples)
     talk.greet()
-    with suppress(KeyboardInterrupt):
+    try:
         for line in _lines(console):
             if not talk.hear(line):
                 break
-    talk.end()
-    write_json(json_path, conversation.summary())
+    finally:  # Ctrl-C is one way to end
+        talk.end()
+        write_json(json_path, conversation.summary())
 
 
 def _examples(pool: ModelPool | None, table: Path | None) -> Mapping[str, dict[str, Any]]:

@@ -185,6 +185,6 @@ def test_ctrl_c_ends_it_with_the_totals(pool: Path, chat_server: ChatServer) -> 
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
-    assert process.returncode == 0, errors
+    assert process.returncode == 130, errors
     assert "In all (0 turns)" in output
     assert "Traceback" not in errors
