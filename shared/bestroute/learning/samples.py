@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ null, never NaN."""
 
 REQUIRED = ("query_id", "query", "model", "sample", "response")
 _MOST_ROWS, _MOST_BYTES = 50_000_000, 8 * 2**30
+_PACKED: Mapping[str, Any] = {"compression": "zstd", "compression_level": 19}
 _BATCH = 1024
 """Rows read at once: a small file may unpack to much."""
 SPLITS = ("train", "calibration", "test")
@@ -84,17 +86,32 @@ def write_samples(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     Raises:
         DataError: A row has a column that the schema does not know.
     """
-    arrow = _arrow()
+    write_table(_table(rows), path)
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], None]]:
+    """Write a samples table part by part; yields what writes so many rows.
+
+    Raises:
+        DataError: As `write_samples`.
+    """
+    parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
+    with parquet.ParquetWriter(str(path), schema(), **_PACKED) as writer:
+        yield lambda rows: writer.write_table(_table(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     unknown = sorted({key for row in rows for key in row} - set(COLUMNS))
     if unknown:
         raise DataError(f"unknown columns {unknown}; the schema has {list(COLUMNS)}")
-    write_table(arrow.Table.from_pylist([dict(row) for row in rows], schema=schema()), path)
+    return _arrow().Table.from_pylist([dict(row) for row in rows], schema=schema())
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
     """Write a samples table as Parquet."""
     parquet = require("pyarrow.parquet", feature="Samples tables (Parquet)", extra="train")
-    parquet.write_table(table, str(path), compression="zstd", compression_level=19)
+    parquet.write_table(table, str(path), **_PACKED)
 
 
 def read_samples(path: str | Path, *, scored: bool = False) -> pa.Table:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,11 @@ from bestroute.learning.collecting.prompts import Prompt
 from bestroute.learning.collecting.workload import Samples, Unit, Workload, about, journal_path
 from bestroute.learning.journal import Journal, Lost
 from bestroute.learning.progress import Progress
-from bestroute.learning.samples import write_samples
+from bestroute.learning.samples import table_writer
 from bestroute.pool import ModelPool
 
 _GIVE_UP = 10  # failures of one model in a row
+_PART = 10_000  # rows that are written at once
 
 
 class Failure(BaseModel):
@@ -206,15 +208,12 @@ class CollectingDesk:
         for model, units in self._work.units.items():
             if self._in_row[model] and not any(self._work.kept.get(u.key) for u in units):
                 self._give_up(model)
-        rows = list(self._rows())
-        if rows:
-            with replacing(self._path) as part:
-                write_samples(rows, part)
+        rows = self._write()
         if self._error:
             raise self._error
         return Collected(
             path=self._path if rows else None,
-            rows=len(rows),
+            rows=rows,
             missing=self._work.plan().samples,
             cost=self._journal.spent,
             lost=self._lost,
@@ -284,6 +283,22 @@ class CollectingDesk:
         self._error = self._error or error
         self._stopped = self._stopped or stopped
         self._halted.set()
+
+    def _write(self) -> int:
+        """Write the table, if there is anything in it; how many rows it has.
+
+        In parts: all rows as Python objects take a hundred times what they take in the file.
+        """
+        left, count = self._rows(), 0
+        rows = list(islice(left, _PART))
+        if not rows:
+            return 0
+        with replacing(self._path) as part, table_writer(part) as write:
+            while rows:
+                write(rows)
+                count += len(rows)
+                rows = list(islice(left, _PART))
+        return count
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """Rows of the samples table, prompt by prompt."""
