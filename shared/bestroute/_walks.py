@@ -12,6 +12,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
+from bestroute._tasks import cancelled
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -48,9 +50,9 @@ class TaskWalk(Generic[T]):
 
     async def close(self) -> None:
         """Close the generator, in the walk's task; a step on its way is cancelled."""
-        if self._task is not None and self._task.cancel():
-            await asyncio.wait([self._task])
-            if not self._task.cancelled():
+        if self._task is not None and not self._task.done():
+            await cancelled([self._task])
+            if self._task.done() and not self._task.cancelled():
                 self._task.result()
 
     async def _walk(self) -> None:

@@ -167,22 +167,12 @@ def raise_own(error: BaseException, handled: BaseException | None) -> None:
     """Raise our own errors as they are; LiteLLM wraps them as a provider's.
 
     Args:
-        error: What LiteLLM or a client raised.
-        handled: See `part`.
-    """
-    part(error, handled)
-    for each in _causes(error):
-        if isinstance(each, BestRouteError):
-            raise each from None
-
-
-def part(error: BaseException, handled: BaseException | None) -> None:
-    """Part an error from what is another story.
-
-    Args:
-        error: What was raised.
-        handled: What the caller was handling meanwhile: Python chains that on.
+        error: What LiteLLM or a client raised; it is parted from `handled`.
+        handled: What the caller was handling meanwhile, another story: Python chains that on.
     """
     for each in _causes(error):
         if handled is not None and each.__context__ is handled:
             each.__context__ = None
+    for each in _causes(error):
+        if isinstance(each, BestRouteError):
+            raise each from None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from bestroute import BestRoute, ModelPool
-from bestroute.errors import PromptTooLongError, RefusedRequestError, SamplingError
+from bestroute.client import ModelClient
+from bestroute.errors import DeadlineError, PromptTooLongError, RefusedRequestError, SamplingError
 from bestroute.policy import FixedArm
 from tests.fault_server import FaultServer
 from tests.unit_tests.faults.engines import answered, pool
@@ -27,7 +30,7 @@ class Raises:
         raise self.what()
 
 
-def engine(server: FaultServer, client: Raises) -> BestRoute:
+def engine(server: FaultServer, client: ModelClient) -> BestRoute:
     small = {
         "name": "small",
         "model": "small",
@@ -46,6 +49,37 @@ async def test_a_client_that_cancels_itself_cancels_nobody(
     response = await answered(router, streaming=streaming)
     assert response.model == "big"
     assert {call.model for call in response.calls} == {"small", "big"}
+
+
+class Stubborn:
+    """A client that goes on when it is cancelled, until it is let go."""
+
+    def __init__(self) -> None:
+        self.leave = asyncio.Event()
+
+    async def acompletion(self, **params: Any) -> Any:
+        while not self.leave.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.leave.wait()
+        raise RuntimeError("let go")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_client_that_cannot_be_cancelled_is_not_waited_for(
+    streaming: bool, server: FaultServer
+) -> None:
+    client = Stubborn()
+    router = engine(server, client)
+    await router.warmup()
+    began = time.monotonic()
+    try:
+        with pytest.raises(DeadlineError):
+            called = answered(router, model="small", timeout=0.3, streaming=streaming)
+            await asyncio.wait_for(called, 8)
+    finally:
+        client.leave.set()
+    assert time.monotonic() - began < 4
+    await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
