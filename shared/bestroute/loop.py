@@ -96,6 +96,8 @@ class Loop:
                     move = self._next()
             for flight in await self._flights.recall():
                 self.account.degraded.append(f"{flight.draw.model} was asked ahead in vain")
+                if not flight.is_vain:
+                    self._fallback.learn(flight.draw.model, flight.drawn)
                 yield self.account.take(flight.drawing, flight.drawn)
             yield self.account.response(self._winner)
         except SamplingError as error:
@@ -161,10 +163,9 @@ class Loop:
             yield whole(self._winner)
 
     async def _look_at(self, candidates: Sequence[Sample]) -> Selected:
-        query, params = self.request.query, self.request.demands
         with spending(self._purse):
             selection = await self._selector.select(
-                query, candidates, params=params, until=self._deadline.end
+                self.request.query, candidates, self.request.demands, until=self._deadline.end
             )
         self.account.keep(candidates, selection)
         for index, why in selection.invalid.items():

@@ -71,6 +71,21 @@ async def test_what_was_begun_ahead_is_not_asked_twice(
     assert came == [(0, "small", 1), (1, "big", 1)]
 
 
+async def test_a_model_that_fails_when_it_is_asked_ahead_is_left_out_later(
+    chat_server: ChatServer,
+) -> None:
+    def reply(body: Body) -> Reply:
+        if body["model"] == "big":
+            return Reply("no such key", status=401)
+        return Reply("by small", delay=0.5)
+
+    chat_server.reply = reply
+    router = engine(chat_server, escalates=False)
+    await router.warmup()
+    assert (await router.acomplete("hello")).text == "by small"
+    assert list(router.breaker.resting()) == ["big"]
+
+
 async def test_an_error_tells_of_what_was_begun_ahead(chat_server: ChatServer) -> None:
     def reply(body: Body) -> Reply:
         if body["model"] == "big":
