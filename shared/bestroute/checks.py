@@ -6,7 +6,7 @@ import numpy as np
 
 from bestroute.cost import CostModel
 from bestroute.errors import PoolMismatchError, PredictionError, RouterNotTrained
-from bestroute.policy import Adaptive
+from bestroute.policy import Adaptive, Policy
 from bestroute.pool import ModelPool
 from bestroute.routers.base import Prediction, Router
 
@@ -42,8 +42,20 @@ def check_router(router: Router | None, pool: ModelPool, cost_model: CostModel) 
         cost_model.price(member.name)
 
 
-def check_belief(policy: Adaptive, pool: ModelPool) -> None:
-    """Whether the policy has learnt what the samples of every model say."""
+def check_policy(
+    policy: Policy, router: Router | None, pool: ModelPool, cost_model: CostModel
+) -> None:
+    """Make sure that a policy can decide for this pool.
+
+    Raises:
+        RouterNotTrained: It needs a router.
+        PoolMismatchError: The router, or what the policy has learnt, is of another pool.
+        MissingPriceError: It needs a price that nobody knows.
+    """
+    if policy.needs_router:
+        check_router(router, pool, cost_model)
+    if not isinstance(policy, Adaptive):
+        return
     for member in pool.models:
         if not member.reference and member.name not in policy.belief.models:
             raise PoolMismatchError(

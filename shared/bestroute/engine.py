@@ -15,7 +15,7 @@ from bestroute._sync import iterate_sync, run_sync
 from bestroute.breaker import Breaker
 from bestroute.budget import Budget
 from bestroute.calibration import CalibrationTable
-from bestroute.checks import check_belief, check_router
+from bestroute.checks import check_policy, check_router
 from bestroute.cost import CostModel
 from bestroute.deadline import Deadline
 from bestroute.errors import ConfigError
@@ -24,10 +24,9 @@ from bestroute.label_sampling import LabelSampling
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
 from bestroute.planner import Planner
-from bestroute.policy import Adaptive, Cascade, Decision, Policy
-from bestroute.policy.base import Thresholded
+from bestroute.policy import Cascade, Decision, Policy
 from bestroute.policy.named import Named, named_arm
-from bestroute.policy.share import ReferenceShare, capped, count
+from bestroute.policy.share import ReferenceShare, capped, count, uncounted
 from bestroute.pool import ModelPool, PoolLike
 from bestroute.purse import Purse
 from bestroute.response import RoutedResponse
@@ -152,21 +151,13 @@ class BestRoute:
     def _resolve(self, policy: Policy | None, target: Target) -> Policy:
         """The policy asked for, once it is sure that it can work."""
         if target.given:
-            if not (policy is None or isinstance(policy, Thresholded)):
-                raise ConfigError(
-                    f"the policy {policy.name!r} has no threshold: give a policy, or one of "
-                    f"{', '.join(KNOBS)}, not both"
-                )
             check_router(self.router, self.pool, self.cost_model)
             policy = target.policy(self.calibration, policy)
         if policy is None:
             if self.router is not None:
                 raise ConfigError("a router needs a threshold: give threshold= or policy=")
             policy = Cascade()
-        if policy.needs_router:
-            check_router(self.router, self.pool, self.cost_model)
-        if isinstance(policy, Adaptive):
-            check_belief(policy, self.pool)
+        check_policy(policy, self.router, self.pool, self.cost_model)
         return policy
 
     @classmethod
@@ -248,7 +239,7 @@ class BestRoute:
             NoEligibleArmError: No arm can serve it.
         """
         asked = read(messages, options)
-        policy = self._policy_of(asked)
+        policy = uncounted(self._policy_of(asked))
         return self._planner.plan(asked, policy, self._purse(asked)).decision
 
     async def aevents(
@@ -270,7 +261,18 @@ class BestRoute:
             SamplingError: No model gave a response; it carries all causes and calls.
         """
         asked = read(messages, options, streaming=streaming)
-        policy, purse = self._policy_of(asked), self._purse(asked)
+        purse = self._purse(asked)
+        run = self._run(asked, purse, streaming=streaming)
+        if self.ledger is not None:
+            run = self.ledger.keep(run, asked.request, purse)
+        async with aclosing(run) as events:
+            async for event in events:
+                yield event
+
+    async def _run(
+        self, asked: Asked, purse: Purse, *, streaming: bool
+    ) -> AsyncGenerator[Event | RoutedResponse, None]:
+        policy = self._policy_of(asked)
         deadline = Deadline(asked.limits.timeout, self.fallback_share)
         planned = await self._planner.aplan(asked, policy, purse, deadline)
         yield Decided(planned.decision)
@@ -284,10 +286,7 @@ class BestRoute:
             deadline=deadline,
             breaker=self.breaker,
         )
-        run = loop.run(streaming=streaming)
-        if self.ledger is not None:
-            run = self.ledger.keep(run, asked.request, planned.decision, purse)
-        async with aclosing(run) as events:
+        async with aclosing(loop.run(streaming=streaming)) as events:
             async for event in events:
                 count(planned.policy, event)
                 if isinstance(event, Drawing):

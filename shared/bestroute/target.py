@@ -66,15 +66,20 @@ class Target:
 
         Args:
             table: What calibration found; only a threshold can do without.
-            base: What is set to another threshold; one-shot where it has none.
+            base: What is set to another threshold; by default one-shot.
 
         Raises:
-            ConfigError: There is no table, or that of another policy; nothing is asked for, or
-                no threshold is so cheap.
+            ConfigError: The base has no threshold; there is no table, or that of another policy;
+                nothing is asked for, or no threshold is so cheap.
             NotCertifiedError: The drop is not certified, and that is to raise.
         """
         from bestroute.policy.threshold import ALWAYS_REFERENCE  # late: it brings numpy
 
+        if not (base is None or isinstance(base, Thresholded)):
+            raise ConfigError(
+                f"the policy {base.name!r} has no threshold: give a policy, or one of "
+                f"{', '.join(KNOBS)}, not both"
+            )
         family = thresholded(base)
         if self.threshold is not None:
             return family.at(self.threshold)

@@ -24,7 +24,7 @@ import pytest
 
 from bestroute import BestRoute, ModelPool
 from bestroute.budget import Budget
-from bestroute.errors import BestRouteError, ConfigError, DataError
+from bestroute.errors import BestRouteError, BudgetError, ConfigError, DataError
 from bestroute.ledger import Ledger, summarise
 from bestroute.ledger.entry import Entry
 from bestroute.rewards.judge import JudgeReward
@@ -107,6 +107,23 @@ def test_calls_that_fail_are_kept_with_what_they_cost(
     assert row["prompt_tokens"] == sum(call.usage.prompt_tokens for call in caught.value.calls)  # type: ignore[attr-defined]
     assert row["cost"] == pytest.approx(sum(call.cost or 0.0 for call in caught.value.calls))  # type: ignore[attr-defined]
     assert row["cost"] > 0
+
+
+def test_calls_that_are_refused_are_kept_as_well(
+    pool: ModelPool, path: Path, chat_server: ChatServer
+) -> None:
+    engine = BestRoute(pool, ledger=path)
+    engine.complete(QUERY)
+    with pytest.raises(BudgetError):
+        engine.complete(QUERY, max_cost=1e-9, max_tokens=10)
+    engine.ledger.flush()  # type: ignore[union-attr]
+    refused = rows(path)[-1]
+    assert (refused["outcome"], refused["error"]) == ("error", "BudgetError")
+    assert (refused["arm"], refused["samples"]) == ("", 0)
+    assert not refused["cost"]
+    told = summarise(path)
+    assert (told.calls, told.errors) == (2, 1)
+    assert [each.arm for each in told.arms] == ["small:3"]
 
 
 async def test_calls_that_are_cancelled_are_kept(
@@ -409,6 +426,7 @@ def test_a_summary_adds_up(pool: ModelPool, path: Path, chat_server: ChatServer)
     with pytest.raises(BestRouteError):
         engine.complete("hi")
     chat_server.reply = escalating
+    engine.ledger.flush()  # type: ignore[union-attr]
     found = summarise(path)
     assert (found.calls, found.ok, found.errors, found.cancelled) == (6, 5, 1, 0)
     paid = sum(answer.cost or 0.0 for answer in answers)

@@ -171,7 +171,7 @@ def test_without_the_reference_the_most_promising_arm_serves_and_is_not_said_to_
     move = OneShot(0.95).next(view)
     assert drawn(move) == (MIDDLE, 2)
     assert not isinstance(move, Accept)
-    assert "reference cannot serve" in move[0].reason and "0.90" in move[0].reason
+    assert "the reference is left out" in move[0].reason and "0.90" in move[0].reason
 
 
 def test_the_reason_names_what_failed() -> None:

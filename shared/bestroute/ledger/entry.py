@@ -62,7 +62,7 @@ class Entry(NamedTuple):
     @classmethod
     def of(
         cls,
-        decision: Decision,
+        decision: Decision | None,
         calls: Sequence[Call],
         *,
         latency: float,
@@ -72,7 +72,7 @@ class Entry(NamedTuple):
         """The row of a call; without response and error it was cancelled.
 
         Args:
-            decision: What the policy decided.
+            decision: What the policy decided; `None` where it came to no decision.
             calls: All calls to providers.
             latency: Seconds.
             response: What was given.
@@ -84,11 +84,11 @@ class Entry(NamedTuple):
             time=time.time(),
             outcome="ok" if response else "error" if error else "cancelled",
             error=type(error).__name__ if error else None,
-            arm=str(decision.arm),
-            policy=decision.policy,
-            threshold=decision.threshold,
-            match_probability=decision.match_probability,
-            estimated_cost=decision.estimated_cost,
+            arm=str(decision.arm) if decision else "",
+            policy=decision.policy if decision else "",
+            threshold=decision.threshold if decision else None,
+            match_probability=decision.match_probability if decision else None,
+            estimated_cost=decision.estimated_cost if decision else None,
             model=response.model if response else None,
             samples=sum(call.received for call in calls),
             models=json.dumps(_by_model(calls)),

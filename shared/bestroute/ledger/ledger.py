@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bestroute.events import Event
+from bestroute.events import Decided, Event
 from bestroute.ledger.entry import Entry
 from bestroute.ledger.writer import Writer
 from bestroute.policy.base import Decision
@@ -64,18 +64,17 @@ class Ledger:
         self,
         events: AsyncGenerator[Event | RoutedResponse, None],
         request: Request,
-        decision: Decision,
         purse: Purse,
     ) -> AsyncGenerator[Event | RoutedResponse, None]:
         """The events of a routed call, which are passed on; whatever becomes of it is kept.
 
         Args:
-            events: Of the call, from after the decision.
+            events: Of the call.
             request: The request.
-            decision: What the policy decided.
             purse: Knows all calls that were paid for.
         """
         began = time.monotonic()
+        decision: Decision | None = None
         response: RoutedResponse | None = None
         failure: Exception | None = None
         try:
@@ -84,6 +83,8 @@ class Ledger:
                     if isinstance(event, RoutedResponse):
                         response = event
                         break
+                    if isinstance(event, Decided):
+                        decision = event.decision
                     yield event
         except Exception as error:
             failure = error

@@ -146,7 +146,7 @@ FROM routed, json_each(models) WHERE time >= ? GROUP BY key ORDER BY cost DESC, 
 """
 _ARMS = """
 SELECT arm, count(*) AS calls, 1.0 * count(*) / sum(count(*)) OVER () AS share
-FROM routed WHERE time >= ? GROUP BY arm ORDER BY calls DESC, arm
+FROM routed WHERE time >= ? AND arm != '' GROUP BY arm ORDER BY calls DESC, arm
 """
 _DAYS = f"""
 SELECT date(time, 'unixepoch') AS day, count(*) AS calls, total(cost) AS cost, {_SAVINGS} AS savings

@@ -85,6 +85,6 @@ class OneShot:
                 f"reaches the threshold {self.threshold:g}"
             )
         return (
-            f"{failed}the reference cannot serve the request and no arm reaches the threshold "
-            f"{self.threshold:g}: the highest match probability ({match:.2f})"
+            f"{failed}the reference is left out, and no other arm reaches the threshold "
+            f"{self.threshold:g}; this one's match probability ({match:.2f}) is the highest"
         )

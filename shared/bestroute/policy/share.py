@@ -14,10 +14,11 @@ from bestroute.pool import Arm
 
 @dataclass
 class _Call:
-    """A routed call: whether it has begun to count, and whether the reference was asked."""
+    """A routed call: whether it has begun, asked the reference, and counts at all."""
 
     begun: bool = False
     asked: bool = False
+    counts: bool = True
 
 
 class ReferenceShare:
@@ -59,6 +60,13 @@ class ReferenceShare:
     @property
     def _asked(self) -> int:
         return sum(call.asked for call in self._calls)
+
+    def _has_room_for(self, call: _Call) -> bool:
+        """Whether a call may ask the reference; one that does not count, if it did."""
+        if call.counts:
+            return self._asked < self.most * len(self._calls)
+        calls = deque([*self._calls, call], self._calls.maxlen)
+        return sum(each.asked for each in calls) < self.most * len(calls)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles keep: the cap; another engine counts its own calls."""
@@ -111,10 +119,10 @@ class Capped:
         """The policy's move."""
         share = self._share
         with share._lock:
-            if not self._call.begun:
-                self._call.begun = True
+            if not self._call.begun and self._call.counts:
                 share._calls.append(self._call)
-            has_room = self._call.asked or share._asked < share.most * len(share._calls)
+            self._call.begun = True
+            has_room = self._call.asked or share._has_room_for(self._call)
             arms = state.arms if has_room else _without_reference(state)
             why = f"the reference has its share ({share.most:.0%}) of the last calls"
             self.withheld = {arm: why for arm in state.arms if arm not in arms}
@@ -137,6 +145,13 @@ class Capped:
 def capped(policy: Policy, share: ReferenceShare | None) -> Policy:
     """The policy of one routed call, under a cap if there is one."""
     return policy if share is None else Capped(policy, share, _Call())
+
+
+def uncounted(policy: Policy) -> Policy:
+    """The policy of a call that is decided only: what nobody was asked for is not counted."""
+    if not isinstance(policy, Capped):
+        return policy
+    return Capped(policy._policy, policy._share, _Call(counts=False))
 
 
 def count(policy: Policy, event: object) -> None:

@@ -114,10 +114,17 @@ def test_threads_share_the_count() -> None:
     assert sum(asked) == 100 and share.now == 0.25
 
 
-def test_the_decision_says_why() -> None:
-    router = routed(pool())
+def test_the_decision_says_why_and_a_decision_alone_is_not_counted(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.reply = lambda body: Reply(["ok"] * (body.get("n") or 1))
+    router = routed(pool(chat_server))
     router.reference_share = ReferenceShare(0.5, window=4)
-    decisions = [router.route(question) for question in (*HARD, *HARD)]
+    decisions = []
+    for question in (*HARD, *HARD):
+        told = [router.route(question) for _ in range(3)]
+        decisions.append(router.complete(question).decision)
+        assert {each.arm for each in told} == {decisions[-1].arm}  # what the next call does
     assert [decision.arm.model for decision in decisions] == ["big", "small"] * 3
     assert "big:1" not in decisions[0].excluded
     assert decisions[1].excluded["big:1"] == "the reference has its share (50%) of the last calls"
