@@ -114,3 +114,11 @@ def test_a_provider_named_in_the_parameters_is_known() -> None:
     own = member("served-name", params={"custom_llm_provider": "openai"})
     assert catalog.provider(own) == "openai"
     assert catalog.native_n(own) == 128
+
+
+def test_a_recorded_model_without_a_recording_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("litellm.custom_provider_map", [])
+    with pytest.raises(UnknownModelError, match=r"'m'.*Recording\(rows\)\.install\(\).*--recorded"):
+        catalog.provider(member("recorded/some"))
