@@ -15,6 +15,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def measure(queries: int = 10_000_000, rpm: int = 10_000) -> Iterator[Row]:
     from bestroute import ModelPool
     from bestroute.cli.recording import install_recording
     from bestroute.learning.collecting.collect import collect
+    from bestroute.learning.collecting.desk import CollectingDesk
     from bestroute.learning.collecting.prompts import read_prompts
     from bestroute.learning.collecting.workload import journal_path, plan
     from bestroute.learning.samples import read_samples
@@ -50,8 +52,12 @@ def measure(queries: int = 10_000_000, rpm: int = 10_000) -> Iterator[Row]:
         scoring = time.perf_counter() - began
         written = table.stat().st_size
         tracemalloc.start()
-        collect(prompts, pool, table, samples=samples)  # asks nobody: plans, and writes the table
-        _, peak = tracemalloc.get_traced_memory()
+        asked = read_prompts(data / "demo_samples.parquet")
+        with closing(
+            CollectingDesk(asked, pool, Path(folder) / "new", samples, None, None)
+        ) as desk:
+            desk.errands()
+            held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     calls = sum(each.calls for each in planned.models)
     share = queries / len(prompts)
@@ -67,7 +73,7 @@ def measure(queries: int = 10_000_000, rpm: int = 10_000) -> Iterator[Row]:
     yield beside("hours of one process for that work", collecting * share / hours, "h")
     yield beside("scores by check a second", done.rows / scoring, "1/s")
     yield beside("hours of one process to score by check", scoring * share / hours, "h")
-    yield beside("memory of a desk, for 100,000 queries", peak / len(prompts) * 1e5 / 1e9, "GB")
+    yield beside("memory of a desk, for 100,000 queries", held / len(prompts) * 1e5 / 1e9, "GB")
     yield beside("journal", kept * share / 1e9, "GB")
     yield beside("samples table", written * share / 1e9, "GB")
     if find_spec("ray") is not None:

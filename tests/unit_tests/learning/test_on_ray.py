@@ -21,6 +21,7 @@ import yaml
 import bestroute
 from bestroute import ModelPool
 from bestroute.cli.recording import install_recording
+from bestroute.cli.workers import engine_named
 from bestroute.errors import ConfigError, DataError, MissingExtraError
 from bestroute.learning.collecting.collect import collect
 from bestroute.learning.collecting.prompts import Prompt, read_prompts
@@ -295,3 +296,11 @@ def test_without_ray_the_extra_is_named(
         collect(prompts, pool, tmp_path / "s.parquet", engine="ray")
     with pytest.raises(ConfigError, match="no engine 'spark'"):
         collect(prompts, pool, tmp_path / "s.parquet", engine="spark")  # type: ignore[arg-type]
+
+
+def test_options_say_which_engine() -> None:
+    assert engine_named("local", None) == "local"
+    assert engine_named("ray", 3, gpus=1) == RayEngine(workers=3, gpus=1)
+    for name, workers in (("spark", None), ("local", 2)):
+        with pytest.raises(ConfigError, match="--engine"):
+            engine_named(name, workers)
