@@ -160,9 +160,14 @@ def _left(
         return pool.arms
     if arms := tuple(arm for arm in pool.arms if arm not in excluded):
         return arms
-    reasons = "; ".join(dict.fromkeys(excluded.values()))
+    others = (why for arm, why in excluded.items() if arm not in refused)
+    reasons = "; ".join(dict.fromkeys(others))
     told = f"no arm of the pool can serve this request: {reasons}"
     if refused:
+        one = next(iter(refused.values()))  # the first arm: of its model, the cheapest
+        more = f" (and so do {len(refused) - 1} other arms)" if len(refused) > 1 else ""
+        told = f"the caps pay for no arm that could serve this request: {one}{more}"
+        told += f"; {reasons}" if reasons else "; a smaller max_tokens lowers what calls may cost"
         waits = [each.frees_in for each in refused.values() if each.frees_in is not None]
         left = max(each.left for each in refused.values())
         raise BudgetError(told, left=left, frees_in=min(waits, default=None))
