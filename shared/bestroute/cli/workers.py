@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bestroute.errors import ConfigError
-from bestroute.learning.engines import Engine, RayEngine
+from bestroute.learning.desk import RayEngine
+from bestroute.learning.engines import Engine
 
 EngineName = Annotated[
     str,

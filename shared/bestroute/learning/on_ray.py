@@ -13,7 +13,7 @@ from typing import Any, cast
 from bestroute._extras import require
 from bestroute._sync import run_sync
 from bestroute.errors import BestRouteError, ConfigError
-from bestroute.learning.engines import D, Opening, RayEngine, Work
+from bestroute.learning.desk import D, Opening, RayEngine, Work
 from bestroute.learning.progress import Progress, silent
 
 _BLOCK = 16  # errands of a block for each that a worker has under way

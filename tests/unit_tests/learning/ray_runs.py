@@ -17,7 +17,7 @@ from bestroute.cli.recording import install_recording
 from bestroute.errors import BestRouteError
 from bestroute.learning.collecting.collect import collect
 from bestroute.learning.collecting.prompts import read_prompts
-from bestroute.learning.engines import RayEngine
+from bestroute.learning.desk import RayEngine
 from bestroute.learning.samples import read_samples
 from bestroute.learning.scoring.score import score
 

@@ -26,7 +26,7 @@ from bestroute.errors import ConfigError, DataError, MissingExtraError
 from bestroute.learning.collecting.collect import collect
 from bestroute.learning.collecting.prompts import Prompt, read_prompts
 from bestroute.learning.collecting.workload import journal_path
-from bestroute.learning.engines import RayEngine
+from bestroute.learning.desk import RayEngine
 from bestroute.learning.journal import Journal
 from bestroute.learning.samples import read_samples, write_table
 from bestroute.learning.scoring.score import score
