@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from langchain_core.language_models import FakeListChatModel
 
-from bestroute import BestRoute
+from bestroute import BestRoute, ModelPool, PooledModel
+from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.learning.samples import write_samples
+from bestroute.policy import Adaptive, EarlyStop
+from langchain_bestroute import ChatBestRoute
 from tests.faithful_model import FaithfulModel
 from tests.servers import ChatServer
+from tests.small_belief import small_belief
 from tests.small_router import routed
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("index", "litellm", "migration", "money", "rewards")
+PAGES: dict[str, dict[str, Any]] = {
+    "../README": {},
+    "adaptive": {"threshold": 0.7, "belief": small_belief()},
+    "index": {},
+    "litellm": {},
+    "migration": {},
+    "money": {},
+    "pool": {
+        "ChatOpenAI": lambda **options: FakeListChatModel(responses=["42"]),
+        "chat_model": FakeListChatModel(responses=["42"]),
+    },
+    "promises": {},
+    "reliability": {},
+    "rewards": {},
+    "samples": {},
+    "security": {},
+    "train": {},
+}
+"""And what the reader of a page has at hand beside the fixture's names."""
 LINKED = ("index", "litellm", "migration", "faq", "rewards")
+ASKS = PAGES.keys() - {"adaptive", "pool", "samples", "security"}
+TAKES_MINUTES = "fit_prompts("
+"""Fitting from prompts is tested by tests/unit_tests/learning/test_pipeline.py."""
 
 
 def python_of(page: str) -> list[str]:
@@ -28,7 +56,7 @@ def python_of(page: str) -> list[str]:
 def names(
     tmp_path: Path, chat_server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """What the pages take as given: a pool, a saved router, an engine, messages."""
+    """What the pages take as given: a pool, a calibrated router, an engine, messages, samples."""
     chat_server.reply = FaithfulModel()
     models: list[dict[str, Any]] = [
         {"name": "small", "model": "openai/small", "max_samples": 3},
@@ -39,19 +67,38 @@ def names(
         member |= {"context_window": 8000}
     pool = {"models": models}
     (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
-    routed(pool).save_pretrained(tmp_path / "router")
+    router = routed(pool)
+    kept = {"confidence": 0.95, "threshold": 0.5, "cost_per_1k": 0.3}
+    router.calibration = CalibrationTable(
+        n_queries=1000,
+        promises=tuple(Promise(max_drop=drop, **kept) for drop in (0.02, 0.05, 0.1, 0.15)),
+        budgets=(Budget(cost_per_1k=0.3, threshold=0.5),),
+    )
+    router.save_pretrained(tmp_path / "router")
+    sample = {"query_id": "q", "query": "q?", "split": "train", "model": "recorded/small"}
+    counts = {"sample": 0, "prompt_tokens": 1, "completion_tokens": 1, "oracle_score": 1.0}
+    said = {"messages": json.dumps([{"role": "user", "content": "q?"}]), "sampling": "{}"}
+    write_samples([{**sample, **counts, **said, "response": "42"}], tmp_path / "samples.parquet")
     monkeypatch.chdir(tmp_path)
     messages = [{"role": "user", "content": "Name a prime number above 100."}]
-    return {"engine": BestRoute("pool.yaml"), "messages": messages}
+    engine = BestRoute("pool.yaml")
+    return {
+        **{"engine": engine, "router": engine, "pool": ModelPool.read(pool), "messages": messages},
+        **{"Adaptive": Adaptive, "EarlyStop": EarlyStop, "PooledModel": PooledModel},
+        **{"BestRoute": BestRoute, "ChatBestRoute": ChatBestRoute},
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_its_python_runs(page: str, names: dict[str, Any], chat_server: ChatServer) -> None:
     blocks = python_of(page)
     assert blocks
+    names |= PAGES[page]
     for number, block in enumerate(blocks, start=1):
-        exec(compile(block, f"{page}.md, block {number}", "exec"), names)
-    assert chat_server.requests
+        program = compile(block, f"{page}.md, block {number}", "exec")
+        if TAKES_MINUTES not in block:
+            exec(program, names)
+    assert bool(chat_server.requests) == (page in ASKS)
 
 
 @pytest.mark.parametrize("page", LINKED)
