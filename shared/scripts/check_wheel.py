@@ -112,6 +112,10 @@ from bestroute.routers import onnx
     "export": """
 from bestroute.learning import export
 """,
+    "ray": """
+import ray.data
+from bestroute.learning import on_ray
+""",
     "serve": """
 import bestroute.serving.handlers, subprocess
 subprocess.run(["bestroute", "serve", "--help"], check=True, capture_output=True)
