@@ -73,17 +73,7 @@ class Account:
     def begin(self, draw: Draw) -> Drawing:
         """A draw is about to be asked for."""
         self._places.append(len(self._trace))
-        self._trace.append(
-            Step(
-                move="draw",
-                model=draw.model,
-                n=draw.n,
-                reason=draw.reason,
-                match_probabilities=draw.match_probabilities,
-                ahead=draw.ahead,
-                began=self.elapsed,
-            )
-        )
+        self._trace.append(Step.of(draw, began=self.elapsed))
         return Drawing(len(self._places) - 1, draw.model, draw.n, draw.reason)
 
     def take(self, drawing: Drawing, brought: Drawn) -> Drew:

@@ -15,7 +15,7 @@ from typing import Any
 from bestroute._litellm import load_litellm
 from bestroute._secrets import silence
 from bestroute.billing import Billing, is_unbilled, list_cost
-from bestroute.calls import asker, copied, failed, seeded
+from bestroute.calls import acompletion_of, copied, failed, seeded
 from bestroute.deadline import GRACE, within
 from bestroute.errors import BudgetError
 from bestroute.failures import is_passing, raise_own, waiting_time
@@ -74,7 +74,7 @@ class Asker:
         last one is raised.
         """
         litellm = await load_litellm()
-        ask = asker(litellm, order.member)
+        ask = acompletion_of(litellm, order.member)
         for attempt in itertools.count():
             try:
                 return await self._attempt(ask, order, calls)

@@ -45,7 +45,7 @@ class Limit(_Row):
     max_drop: float | None = Field(ge=0, le=1)
 
 
-class Budget(_Row):
+class CostRow(_Row):
     """A threshold and what it cost on the calibration queries.
 
     Attributes:
@@ -74,7 +74,7 @@ class CalibrationTable(_Row):
     score_range: tuple[float, float] = (0.0, 1.0)
     promises: tuple[Promise, ...] = ()
     limits: tuple[Limit, ...] = ()
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[CostRow, ...] = ()
 
     def for_drop(self, max_drop: float, *, confidence: float = 0.95) -> Promise:
         """The row of the largest drop that is no larger than asked, at least that confident.
@@ -91,7 +91,7 @@ class CalibrationTable(_Row):
             raise NotCertifiedError(self._refusal(max_drop, confidence))
         return max(rows, key=lambda row: (row.max_drop, -row.confidence))
 
-    def for_cost(self, target_cost: float) -> Budget:
+    def for_cost(self, target_cost: float) -> CostRow:
         """The row of the largest cost that is no larger than asked, in $ for 1,000 queries.
 
         Raises:

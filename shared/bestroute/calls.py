@@ -35,7 +35,7 @@ def failed(member: PooledModel, requested: int, began: float, error: Exception) 
     )
 
 
-def asker(litellm: Any, member: PooledModel) -> Callable[..., Awaitable[Any]]:
+def acompletion_of(litellm: Any, member: PooledModel) -> Callable[..., Awaitable[Any]]:
     """What answers for a member: its own client, or LiteLLM."""
     if member.client is not None:
         return member.client.acompletion

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from bestroute.policy.base import Draw
 from bestroute.policy.evidence import Evidence
 
 
@@ -58,6 +59,12 @@ class Step(BaseModel):
         if "logprob" in seen:
             told.append(f"log-probability {seen['logprob']:.2f} a token")
         return ", ".join(told)
+
+    @classmethod
+    def of(cls, draw: Draw, **known: Any) -> Self:
+        """A draw; `known` are the fields that it does not say itself."""
+        said = draw.model_dump(include={"model", "n", "reason", "match_probabilities", "ahead"})
+        return cls(move="draw", **said, **known)
 
     def __str__(self) -> str:
         """The move in words."""

@@ -12,7 +12,7 @@ import yaml
 from langchain_core.language_models import FakeListChatModel
 
 from bestroute import BestRoute, ModelPool, PooledModel
-from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.learning.samples import write_samples
 from bestroute.policy import Adaptive, EarlyStop
 from langchain_bestroute import ChatBestRoute
@@ -72,7 +72,7 @@ def names(
     router.calibration = CalibrationTable(
         n_queries=1000,
         promises=tuple(Promise(max_drop=drop, **kept) for drop in (0.02, 0.05, 0.1, 0.15)),
-        budgets=(Budget(cost_per_1k=0.3, threshold=0.5),),
+        budgets=(CostRow(cost_per_1k=0.3, threshold=0.5),),
     )
     router.save_pretrained(tmp_path / "router")
     sample = {"query_id": "q", "query": "q?", "split": "train", "model": "recorded/small"}

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bestroute.calibration import Budget, CalibrationTable, Limit, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Limit, Promise
 from bestroute.errors import ConfigError, NotCertifiedError
 
 
@@ -24,10 +24,10 @@ TABLE = CalibrationTable(
     ),
     limits=(Limit(confidence=0.95, max_drop=0.0123), Limit(confidence=0.99, max_drop=None)),
     budgets=(
-        Budget(cost_per_1k=10, threshold=1.01),
-        Budget(cost_per_1k=6, threshold=0.9),
-        Budget(cost_per_1k=3, threshold=0.2),
-        Budget(cost_per_1k=3, threshold=0.5),
+        CostRow(cost_per_1k=10, threshold=1.01),
+        CostRow(cost_per_1k=6, threshold=0.9),
+        CostRow(cost_per_1k=3, threshold=0.2),
+        CostRow(cost_per_1k=3, threshold=0.5),
     ),
 )
 
@@ -82,7 +82,7 @@ def test_a_target_below_the_cheapest_row_names_it() -> None:
 
 def test_small_costs_are_told_in_plain_dollars_and_can_be_asked_for() -> None:
     table = CalibrationTable(
-        n_queries=1, budgets=(Budget(cost_per_1k=0.000012345641, threshold=0.5),)
+        n_queries=1, budgets=(CostRow(cost_per_1k=0.000012345641, threshold=0.5),)
     )
     with pytest.raises(ConfigError) as caught:
         table.for_cost(0.00001)

@@ -13,7 +13,7 @@ import pytest
 
 from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot, Prediction
 from bestroute.artifact import CARD_FILE, CONFIG_FILE, update
-from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.errors import ConfigError, NotCertifiedError, RouterNotTrained
 from bestroute.policy import Adaptive
 from bestroute.routers import Heads, MultiHeadRouter, StaticEncoder
@@ -29,9 +29,9 @@ TABLE = CalibrationTable(
         Promise(max_drop=0.1, confidence=0.95, threshold=0.6, cost_per_1k=4),
     ),
     budgets=(
-        Budget(cost_per_1k=10, threshold=1.01),
-        Budget(cost_per_1k=6, threshold=0.75),
-        Budget(cost_per_1k=3, threshold=0.5),
+        CostRow(cost_per_1k=10, threshold=1.01),
+        CostRow(cost_per_1k=6, threshold=0.75),
+        CostRow(cost_per_1k=3, threshold=0.5),
     ),
 )
 

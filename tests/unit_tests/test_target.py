@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.errors import ConfigError, NotCertifiedError
 from bestroute.policy import Adaptive, EarlyStop
 from bestroute.target import Target, override
@@ -16,7 +16,7 @@ from tests.small_belief import small_belief
 TABLE = CalibrationTable(
     n_queries=900,
     promises=(Promise(max_drop=0.02, confidence=0.95, threshold=0.8, cost_per_1k=5),),
-    budgets=(Budget(cost_per_1k=6, threshold=0.9), Budget(cost_per_1k=3, threshold=0.5)),
+    budgets=(CostRow(cost_per_1k=6, threshold=0.9), CostRow(cost_per_1k=3, threshold=0.5)),
 )
 
 

@@ -16,7 +16,7 @@ from langchain_core.runnables import ConfigurableField
 
 from bestroute import BestRoute, Cascade, ModelPool, OneShot
 from bestroute.artifact import update
-from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.errors import NotCertifiedError, RequestError, RouterNotTrained, SamplingError
 from bestroute.pool import PooledModel
 from bestroute.query import Request
@@ -364,7 +364,7 @@ def test_a_saved_router_decides(pool: Any, chat_server: ChatServer, tmp_path: Pa
 TABLE = CalibrationTable(
     n_queries=900,
     promises=(Promise(max_drop=0.02, confidence=0.95, threshold=0.8, cost_per_1k=5),),
-    budgets=(Budget(cost_per_1k=3, threshold=0.5),),
+    budgets=(CostRow(cost_per_1k=3, threshold=0.5),),
 )
 
 

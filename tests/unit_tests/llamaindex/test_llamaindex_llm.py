@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from bestroute import Arm, BestRoute, Cascade, ModelPool, OneShot
 from bestroute.artifact import update
-from bestroute.calibration import Budget, CalibrationTable, Promise
+from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.errors import (
     ArtifactError,
     ConfigError,
@@ -135,7 +135,7 @@ def test_a_promise_instead_of_a_threshold(artifact: Path) -> None:
     table = CalibrationTable(
         n_queries=900,
         promises=(Promise(max_drop=0.02, confidence=0.95, threshold=0.9, cost_per_1k=5),),
-        budgets=(Budget(cost_per_1k=3, threshold=0.5),),
+        budgets=(CostRow(cost_per_1k=3, threshold=0.5),),
     )
     with pytest.raises(ConfigError, match="bestroute calibrate"):
         BestRouteLLM.from_pretrained(artifact, max_drop=0.02)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bestroute.calibration import Budget, CalibrationTable, Limit, Promise, check_promise
+from bestroute.calibration import CalibrationTable, CostRow, Limit, Promise, check_promise
 from bestroute.errors import ConfigError, DataError
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.calibration.certify import FixedSequence
@@ -182,12 +182,12 @@ def calibrate(
     )
 
 
-def _budgets(played: FixedSequence) -> tuple[Budget, ...]:
+def _budgets(played: FixedSequence) -> tuple[CostRow, ...]:
     """Costs from always-reference downwards, each once, none dearer than always-reference."""
     highest: dict[float, float] = {played.reference_cost: ALWAYS_REFERENCE}
     for threshold, cost in zip(played.thresholds, played.cost, strict=True):
         if cost < played.reference_cost:
             highest.setdefault(float(cost), float(threshold))
     return tuple(
-        Budget(cost_per_1k=1000 * cost, threshold=threshold) for cost, threshold in highest.items()
+        CostRow(cost_per_1k=1000 * cost, threshold=threshold) for cost, threshold in highest.items()
     )

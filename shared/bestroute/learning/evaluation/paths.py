@@ -171,13 +171,8 @@ def _trace(run: Sequence[_Seen]) -> tuple[Step, ...]:
         waited = [draw for draw in seen.move if not draw.ahead]
         for draw in seen.move:
             steps.append(
-                Step(
-                    move="draw",
-                    model=draw.model,
-                    n=draw.n,
-                    reason=draw.reason,
-                    match_probabilities=draw.match_probabilities,
-                    ahead=draw.ahead,
+                Step.of(
+                    draw,
                     received=0 if draw.ahead else draw.n,
                     seen={} if draw.ahead else plain_evidence(then.evidence[draw.model]),
                     cost=None if draw.ahead else (then.spent - seen.spent) / len(waited),
