@@ -1,7 +1,7 @@
 # Everything runs in the Python environment that is active.
 PYTHON ?= python3
 
-.PHONY: install lint types unit test long serve frameworks deploy docs wheel live format demo
+.PHONY: install lint types unit test serve frameworks deploy docs wheel live format demo
 
 install:
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -17,10 +17,6 @@ unit:
 	$(PYTHON) -m pytest -q
 
 test: install lint types unit
-
-# What `make test` leaves out, for it takes minutes.
-long:
-	$(PYTHON) -m pytest -q -m long
 
 # The server, in a virtual environment of its own: LiteLLM's proxy pins what others need newer.
 serve:

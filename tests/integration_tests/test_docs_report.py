@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 
 from bestroute.cli.app import app
 
-pytestmark = pytest.mark.long
-
 PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 
 

@@ -23,8 +23,6 @@ from bestroute.learning.samples import read_samples
 from bestroute.policy import Adaptive, EarlyStop, OneShot
 from bestroute.recorded import Recording
 
-pytestmark = pytest.mark.long
-
 DATA = Path(bestroute.__file__).parent / "data"
 POOL = """
 models:

@@ -20,8 +20,6 @@ from bestroute.learning.fit import train
 from bestroute.learning.samples import read_samples
 from bestroute.policy import OneShot
 
-pytestmark = pytest.mark.long
-
 DATA = Path(bestroute.__file__).parent / "data"
 SAMPLES, POOL = DATA / "demo_samples.parquet", DATA / "demo_pool.yaml"
 FAST = ("--resamples", "50")

@@ -25,8 +25,6 @@ from bestroute.learning.collecting.prompts import read_prompts
 from bestroute.learning.samples import read_samples
 from tests.servers import ChatServer, Reply
 
-pytestmark = pytest.mark.long
-
 DATA = Path(bestroute.__file__).parent / "data"
 SAMPLES, POOL = DATA / "demo_samples.parquet", DATA / "demo_pool.yaml"
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -30,8 +30,6 @@ from bestroute.ledger import Ledger, LedgerSummary, summarise
 from bestroute.policy import EarlyStop
 from tests.servers import ChatServer
 
-pytestmark = pytest.mark.long
-
 DATA = Path(bestroute.__file__).parent / "data"
 POOL = ModelPool.from_yaml(DATA / "demo_pool.yaml")
 CHROMIUM = next(

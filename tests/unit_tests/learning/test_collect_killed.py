@@ -24,8 +24,6 @@ from bestroute.learning.journal import Journal, Lost
 from bestroute.learning.samples import read_samples
 from tests.servers import Body, ChatServer, Reply
 
-pytestmark = pytest.mark.long
-
 KILLS = 50
 CONCURRENCY = 8  # the default
 PROMPTS = 30

@@ -24,8 +24,6 @@ from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.pool import ModelPool
 from tests.populations import Looking, Population, easy_and_hard, just_too_bad, population
 
-pytestmark = pytest.mark.long
-
 RUNS = 300
 MOST_VIOLATIONS = 28
 """99.9 % quantile of the binomial with 300 runs at 0.05."""

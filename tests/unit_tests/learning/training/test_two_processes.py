@@ -18,8 +18,6 @@ from bestroute.learning.samples import read_samples
 from bestroute.rewards import ClassifierReward
 from tests.tiny_bert import save_tiny_bert
 
-pytestmark = pytest.mark.long
-
 DATA = Path(bestroute.__file__).parent / "data"
 WORDS = "what is the capital of a number word name return json list days how many minutes".split()
 
