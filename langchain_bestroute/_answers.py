@@ -11,7 +11,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from bestroute import ModelPool, RoutedResponse, Usage, catalog
-from bestroute.sampling import Delta
+from bestroute.events import Delta
 from langchain_bestroute._messages import additional, from_openai
 
 PROVIDER = "bestroute"

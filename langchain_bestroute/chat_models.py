@@ -16,9 +16,8 @@ from pydantic import ConfigDict
 
 from bestroute import RoutedResponse
 from bestroute.defaults import CallDefaults
-from bestroute.events import Drawing
+from bestroute.events import Delta, Drawing
 from bestroute.query import Request
-from bestroute.sampling import Delta
 from langchain_bestroute._answers import PROVIDER, to_chunk, to_result
 from langchain_bestroute._doors import Doors, parent
 from langchain_bestroute._errors import in_langchains_words

@@ -16,9 +16,8 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.rate_limiter import BaseRateLimiter
 
 from bestroute import BestRoute, RoutedResponse
-from bestroute.events import Drawing
+from bestroute.events import Delta, Drawing
 from bestroute.samples import Usage
-from bestroute.sampling import Delta
 from llamaindex_bestroute._events import plain_usage
 from llamaindex_bestroute._messages import first_tool_call_only, from_openai, with_thoughts
 from llamaindex_bestroute._spans import Trace

@@ -19,7 +19,7 @@ from bestroute.checks import check_policy, check_router
 from bestroute.cost import CostModel
 from bestroute.deadline import Deadline
 from bestroute.errors import ConfigError
-from bestroute.events import Decided, Drawing, Event
+from bestroute.events import Decided, Delta, Drawing, Event
 from bestroute.label_sampling import LabelSampling
 from bestroute.loop import Loop
 from bestroute.options import Asked, Messages, Options, read
@@ -33,7 +33,7 @@ from bestroute.response import RoutedResponse
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.consistency import SelfConsistency
 from bestroute.routers.base import Router
-from bestroute.sampling import Delta, Sampler
+from bestroute.sampling import Sampler
 from bestroute.selection import Selector
 from bestroute.target import KNOBS, OnUncertified, Target, thresholded
 

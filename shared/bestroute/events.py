@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bestroute.policy.base import Decision
 from bestroute.samples import Call, Sample
-from bestroute.sampling import Delta
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,21 @@ class Drawing:
     model: str
     n: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of a streamed response.
+
+    Attributes:
+        text: New text.
+        tool_calls: New pieces of tool calls, in OpenAI's delta format.
+        reasoning: New thoughts.
+    """
+
+    text: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from bestroute._walks import END, TaskWalk
 from bestroute.deadline import seconds_until
+from bestroute.events import Delta
 from bestroute.samples import Sample
-from bestroute.sampling import Delta
 
 LATE: Any = object()
 """Instead of a piece that did not come in time."""

@@ -14,7 +14,7 @@ from bestroute.account import Account
 from bestroute.breaker import Breaker
 from bestroute.deadline import Deadline
 from bestroute.errors import SamplingError
-from bestroute.events import Drawing, Drew, Event, Selected
+from bestroute.events import Delta, Drawing, Drew, Event, Selected
 from bestroute.failures import is_mistake
 from bestroute.fallback import Fallback
 from bestroute.flights import Flights
@@ -26,7 +26,7 @@ from bestroute.purse import Purse, spending
 from bestroute.query import Request
 from bestroute.response import RoutedResponse
 from bestroute.samples import Sample
-from bestroute.sampling import Delta, Drawn, Sampler
+from bestroute.sampling import Drawn, Sampler
 from bestroute.selection import Selector
 
 

@@ -27,10 +27,10 @@ from bestroute.errors import (
     RouterNotTrained,
     SamplingError,
 )
+from bestroute.events import Delta
 from bestroute.options import Options
 from bestroute.pool import ModelPool
 from bestroute.response import RoutedResponse
-from bestroute.sampling import Delta
 
 NAME = "bestroute"
 

@@ -21,6 +21,7 @@ from bestroute.billing import Billing, TokenCounter, list_cost
 from bestroute.calls import call_params, split_up
 from bestroute.deadline import GRACE, paced
 from bestroute.errors import SampleLimitError, SamplingError
+from bestroute.events import Delta
 from bestroute.failures import describe, is_mistake, may_refuse_n, raise_own
 from bestroute.pool import PooledModel
 from bestroute.query import Request
@@ -56,21 +57,6 @@ class Drawn:
         self.samples += other.samples
         self.calls += other.calls
         self.failures += other.failures
-
-
-@dataclass(frozen=True)
-class Delta:
-    """A piece of a streamed response.
-
-    Attributes:
-        text: New text.
-        tool_calls: New pieces of tool calls, in OpenAI's delta format.
-        reasoning: New thoughts.
-    """
-
-    text: str = ""
-    tool_calls: tuple[dict[str, Any], ...] = ()
-    reasoning: str = ""
 
 
 class Sampler:

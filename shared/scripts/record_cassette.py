@@ -30,10 +30,11 @@ from local_models import running  # noqa: E402
 
 from bestroute import BestRoute, ModelPool  # noqa: E402
 from bestroute.calls import call_params  # noqa: E402
+from bestroute.events import Delta  # noqa: E402
 from bestroute.learning.samples import canonical  # noqa: E402
 from bestroute.pool import PooledModel  # noqa: E402
 from bestroute.query import Request  # noqa: E402
-from bestroute.sampling import Delta, Drawn, Sampler  # noqa: E402
+from bestroute.sampling import Drawn, Sampler  # noqa: E402
 from langchain_bestroute import ChatBestRoute  # noqa: E402
 from llamaindex_bestroute import BestRouteLLM  # noqa: E402
 from tests.scenarios import (  # noqa: E402

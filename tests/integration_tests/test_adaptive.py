@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bestroute import BestRoute, ModelPool, Prediction
+from bestroute.events import Delta
 from bestroute.policy import Adaptive
 from bestroute.policy.belief import FEATURES, Belief, ModelBelief
 from bestroute.pool import Arm
@@ -21,7 +22,6 @@ from bestroute.query import Request
 from bestroute.reservation import reserve
 from bestroute.response import RoutedResponse
 from bestroute.rewards import FunctionReward
-from bestroute.sampling import Delta
 from langchain_bestroute import ChatBestRoute
 from llamaindex_bestroute import BestRouteLLM
 from tests.servers import Body, ChatServer, Reply

@@ -33,9 +33,10 @@ from bestroute.errors import (
     RouterNotTrained,
     SamplingError,
 )
+from bestroute.events import Delta
 from bestroute.policy import Accept, Draw, State
 from bestroute.rewards import FunctionReward, JudgeReward
-from bestroute.sampling import Delta, Sampler
+from bestroute.sampling import Sampler
 from tests.servers import ChatServer, Reply
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}

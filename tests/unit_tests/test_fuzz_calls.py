@@ -12,7 +12,7 @@ from hypothesis import given
 
 from bestroute import BestRoute, Decision, ModelPool, RoutedResponse
 from bestroute.errors import RequestError
-from bestroute.sampling import Delta
+from bestroute.events import Delta
 from tests.fuzzing import any_text, cases, chats, nested, only_ours, some_options
 from tests.servers import ChatServer
 from tests.small_router import routed

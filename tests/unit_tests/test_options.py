@@ -18,11 +18,11 @@ from bestroute.errors import (
     SamplingError,
     UnknownModelError,
 )
-from bestroute.events import Decided, Drawing, Drew, Selected
+from bestroute.events import Decided, Delta, Drawing, Drew, Selected
 from bestroute.query import Request
 from bestroute.reservation import most_of, reserve
 from bestroute.response import RoutedResponse
-from bestroute.sampling import Delta, Sampler
+from bestroute.sampling import Sampler
 from tests.servers import ChatServer, Reply
 from tests.unit_tests.test_engine import MATCH, TOOL, asked, by_model, failing, pool, routed
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from bestroute import PooledModel, asking
 from bestroute.calls import split_up
 from bestroute.errors import ConfigError, SampleLimitError, UnknownModelError
+from bestroute.events import Delta
 from bestroute.query import Request
-from bestroute.sampling import Delta, Drawn, Sampler
+from bestroute.sampling import Drawn, Sampler
 from tests.servers import ChatServer, Reply
 
 HI = Request.build("two words")

@@ -7,10 +7,9 @@ from typing import Any
 
 from bestroute.engine import BestRoute
 from bestroute.errors import BestRouteError, SamplingError
-from bestroute.events import Drawing, Drew, Selected
+from bestroute.events import Delta, Drawing, Drew, Selected
 from bestroute.response import RoutedResponse
 from bestroute.samples import Call, total_cost
-from bestroute.sampling import Delta
 
 
 class Conversation:

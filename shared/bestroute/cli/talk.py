@@ -12,11 +12,10 @@ from rich.text import Text
 from bestroute.cli.conversation import Conversation
 from bestroute.cli.pictures import arms_table, decision_text, trace_tree
 from bestroute.errors import BestRouteError, ConfigError
-from bestroute.events import Drawing
+from bestroute.events import Delta, Drawing
 from bestroute.explanation import explain
 from bestroute.learning.evaluation.report import dollars
 from bestroute.response import RoutedResponse
-from bestroute.sampling import Delta
 from bestroute.target import Target
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

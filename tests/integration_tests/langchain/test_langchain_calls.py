@@ -18,13 +18,14 @@ from bestroute import BestRoute, Cascade, ModelPool, OneShot
 from bestroute.artifact import update
 from bestroute.calibration import CalibrationTable, CostRow, Promise
 from bestroute.errors import NotCertifiedError, RequestError, RouterNotTrained, SamplingError
+from bestroute.events import Delta
 from bestroute.pool import PooledModel
 from bestroute.query import Request
 from bestroute.routers.features import FEATURE_NAMES
 from bestroute.routers.heads import Heads
 from bestroute.routers.multihead import MultiHeadRouter
 from bestroute.routers.static import StaticEncoder
-from bestroute.sampling import Delta, Drawn, Sampler
+from bestroute.sampling import Drawn, Sampler
 from langchain_bestroute import ChatBestRoute
 from tests.servers import Body, ChatServer, Reply
 
