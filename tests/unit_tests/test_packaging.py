@@ -91,11 +91,11 @@ FLOORS = (
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (
         *("routers", "rewards", "policy", "sampling", "recorded"),
-        *("asking", "live", "budget", "purse", "calls", "reservation"),
+        *("asking", "events", "live", "budget", "purse", "calls", "reservation"),
         *("bundle", "constraints", "explanation", "selection", "response", "reading", "trace"),
     ),
     (
-        *("events", "target", "defaults", "options", "plan", "planner", "flights", "fallback"),
+        *("target", "defaults", "options", "plan", "planner", "flights", "fallback"),
         *("account", "artifact", "card", "checks", "engine", "label_sampling", "ledger", "loop"),
         *("manifest", "source", "__init__"),
     ),
