@@ -102,6 +102,13 @@ class Account:
         self.degraded.append(f"the ${state.left:.3g} left do not pay for {arm}{cost}")
         _log.warning("%s", self.degraded[-1])
 
+    def undecided(self, policy: str, error: Exception) -> Accept:
+        """The policy failed: what came so far is accepted."""
+        why = f"the policy {policy!r} failed ({type(error).__name__}: {error}): what came is taken"
+        self.degraded.append(why)
+        _log.warning("%s", why, exc_info=error)
+        return Accept(reason=why)
+
     def look(self, model: str, state: State) -> None:
         """Note what the samples of a model show, with its latest draw."""
         for place in reversed(self._places):

@@ -111,11 +111,19 @@ class Loop:
     def _next(self) -> Sequence[Draw] | Accept:
         self.state.elapsed = self.account.elapsed
         move = self._fallback.move(self._flights)
-        if move is None:
+        return self._asked() if move is None else move
+
+    def _asked(self) -> Sequence[Draw] | Accept:
+        """What the policy says; where it raises, what was paid for is still an answer."""
+        try:
             move = next_move(self._policy, self.state)
             if isinstance(move, Accept):
                 self._note_what_was_too_dear()
-        return move
+            return move
+        except Exception as error:
+            if not self.state.has_samples:
+                raise
+            return self.account.undecided(self._policy.name, error)
 
     def _note_what_was_too_dear(self) -> None:
         """The policy stops: would it, with more money?"""

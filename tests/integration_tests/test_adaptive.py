@@ -208,7 +208,7 @@ def test_a_budget_is_kept(engine: BestRoute, chat_server: ChatServer) -> None:
 async def test_cancelled_between_waves(engine: BestRoute, chat_server: ChatServer) -> None:
     answers = Answers("41", "42", "42")
     chat_server.reply = lambda body: (
-        Reply("slow", delay=5) if len(chat_server.requests) > 1 else answers(body)
+        Reply("slow", delay=60) if len(chat_server.requests) > 1 else answers(body)
     )
     await engine.warmup()
     task = asyncio.create_task(engine.acomplete(ASK))
@@ -216,7 +216,7 @@ async def test_cancelled_between_waves(engine: BestRoute, chat_server: ChatServe
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 20)
     await asyncio.sleep(0.2)
     assert len(chat_server.requests) == 2
 
@@ -245,7 +245,7 @@ async def test_cancelled_amid_a_wave_nothing_goes_on(
     await asyncio.sleep(0.3)  # what that one began ahead in vain may still arrive
     chat_server.requests.clear()
     before = asyncio.all_tasks()
-    chat_server.reply = Reply("slow", delay=2)
+    chat_server.reply = Reply("slow", delay=60)
     task = asyncio.create_task(ask(ASK))
     while len(chat_server.requests) < 3 and not task.done():
         await asyncio.sleep(0.01)
@@ -254,7 +254,7 @@ async def test_cancelled_amid_a_wave_nothing_goes_on(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
     await asyncio.sleep(0.1)
     left = [each for each in asyncio.all_tasks() - before if "worker" not in repr(each)]
     assert not left  # but LiteLLM's own worker

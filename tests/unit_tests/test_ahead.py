@@ -103,13 +103,13 @@ async def test_an_error_tells_of_what_was_begun_ahead(chat_server: ChatServer) -
 async def test_what_was_begun_in_vain_is_cancelled_and_its_prompt_paid(
     chat_server: ChatServer,
 ) -> None:
-    chat_server.reply = timed(0.1, 5)  # type: ignore[assignment]
+    chat_server.reply = timed(0.1, 60)  # type: ignore[assignment]
     router = engine(chat_server, escalates=False)
     await router.warmup()
     before = len(asyncio.all_tasks())
     began = time.monotonic()
     response = await router.acomplete("hello " * 100)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert response.text == "by small"
     assert any("in vain" in each for each in response.degraded)
     (call,) = (each for each in response.calls if each.model == "big")
@@ -134,7 +134,7 @@ async def test_what_came_in_vain_is_billed_as_it_was(chat_server: ChatServer) ->
 
 
 async def test_leaving_cancels_what_was_begun(chat_server: ChatServer) -> None:
-    chat_server.reply = timed(5, 5)  # type: ignore[assignment]
+    chat_server.reply = timed(60, 60)  # type: ignore[assignment]
     router = engine(chat_server, escalates=False)
     await router.warmup()
     task = asyncio.create_task(router.acomplete("hi"))
@@ -144,15 +144,15 @@ async def test_leaving_cancels_what_was_begun(chat_server: ChatServer) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
 
 
 async def test_a_second_wave_does_not_wait_for_what_goes_on(chat_server: ChatServer) -> None:
-    chat_server.reply = timed(0.1, 5)  # type: ignore[assignment]
+    chat_server.reply = timed(0.1, 60)  # type: ignore[assignment]
     router = BestRoute(pool(chat_server), policy=Ahead(False, waves=2))
     await router.warmup()
     began = time.monotonic()
     response = await router.acomplete("hi")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert response.text == "by small"
     assert asked(chat_server) == {"small": 2, "big": 1}

@@ -137,13 +137,13 @@ async def test_samples_that_disagree_are_escalated(pool: Any, chat_server: ChatS
 
 
 async def test_async_calls_run_side_by_side(one_model: Any, chat_server: ChatServer) -> None:
-    chat_server.reply = Reply("ok", delay=0.3)
+    chat_server.reply = Reply("ok", delay=1)
     llm = BestRouteLLM(one_model)
     await llm.achat(CHAT)  # imports LiteLLM
     began = time.monotonic()
     await asyncio.gather(*(llm.achat(CHAT) for _ in range(5)))
     assert chat_server.peak > 1
-    assert time.monotonic() - began < 5 * 0.3
+    assert time.monotonic() - began < 5 * 1
 
 
 def test_parameters_of_a_call(pool: Any, chat_server: ChatServer) -> None:

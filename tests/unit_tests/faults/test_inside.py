@@ -74,7 +74,7 @@ async def test_a_router_that_cannot_be_relied_on(says: Any, door: str, server: F
     if door == "route":
         decision = router.route("hi")
     else:
-        response = await asyncio.wait_for(router.acomplete("hi"), 10)
+        response = await asyncio.wait_for(router.acomplete("hi"), 60)
         decision = response.decision
         assert response.model == "big"
         assert "the router failed" in response.degraded[0]
@@ -147,7 +147,7 @@ class Says(RewardModel):
 )
 async def test_a_reward_model_that_cannot_be_relied_on(says: Any, server: FaultServer) -> None:
     server.script = {"small": answer("a", "b", "b")}
-    response = await asyncio.wait_for(engine(server, reward=Says(says)).acomplete("hi"), 10)
+    response = await asyncio.wait_for(engine(server, reward=Says(says)).acomplete("hi"), 60)
     assert response.text == "b"  # the most frequent
     assert len(response.samples) == 3
     assert any("Says" in why for why in response.degraded)
@@ -174,6 +174,27 @@ async def test_a_policy_that_cannot_be_followed(
     with pytest.raises(ConfigError, match="policy 'wants'"):
         await engine(server, policy=Wants(move)).acomplete("hi")
     assert not server.requests
+
+
+class Forgets(Wants):
+    """A policy that fails when it is asked again."""
+
+    def next(self, state: State) -> tuple[Draw, ...]:
+        if state.waves:
+            raise KeyError("plan")
+        return self.move
+
+
+async def test_a_policy_that_fails_amid_a_call(server: FaultServer) -> None:
+    router = engine(server, policy=Forgets((Draw(model="small", n=2),)))
+    response = await router.acomplete("hi")
+    assert response.model == "small" and len(response.samples) == 2  # paid for, so used
+    assert response.degraded == (
+        "the policy 'wants' failed (KeyError: 'plan'): what came is taken",
+    )
+    server.script = {"small": status(401)}
+    with pytest.raises(KeyError, match="plan"):  # there is nothing to answer with
+        await router.acomplete("hi")
 
 
 def numbered(server: FaultServer) -> Fault:
