@@ -23,7 +23,7 @@ from bestroute.policy.stand_in import StandIn
 from bestroute.pool import ModelPool
 from bestroute.purse import Purse
 from bestroute.routers.base import Prediction, Router
-from bestroute.routers.batching import Batches
+from bestroute.routers.batching import batched
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Planner:
     ) -> None:
         self._pool = pool
         self._router = router
-        self._batches = None if router is None else Batches(router)
+        self._batches = None if router is None else batched(router)
         self._cost_model = cost_model
         self._breaker = breaker
 
@@ -54,7 +54,7 @@ class Planner:
         limit, query = asyncio.timeout(seconds_until(deadline.cut)), asked.request.query
         try:
             async with limit:
-                prediction = await self._batches.predict(query)
+                prediction = await self._batches.ask(query)
         except Exception as error:  # whatever a router may raise
             late = limit.expired()
             stand_in = self._late(policy) if late else self._failed(error, policy)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from bestroute.routers import MultiHeadRouter, Router, StaticEncoder, TransformerEncoder
-from bestroute.routers.batching import Batches
+from bestroute.routers.batching import batched
 from tests.benchmarks.routers import by_turns, multi_head, pool, prompts, questions
 from tests.benchmarks.rows import Row, at_least, at_most, beside, main
 
@@ -153,12 +153,12 @@ def _against_torch(routers: _Routers) -> Iterator[Row]:
 
 
 def _batched(name: str, router: Router) -> Iterator[Row]:
-    texts, batches = questions()[:CONCURRENT], Batches(router)
+    texts, batches = questions()[:CONCURRENT], batched(router)
 
     def alone(text: str) -> Awaitable[object]:
         return asyncio.to_thread(router.predict, [text])
 
-    asks: list[Callable[[str], Awaitable[object]]] = [alone, batches.predict]
+    asks: list[Callable[[str], Awaitable[object]]] = [alone, batches.ask]
     for what, some, bar in ((f"{CONCURRENT} callers", texts, 1.0), ("one caller", texts[:1], 1.1)):
         apart, together = asyncio.run(_bursts(asks, some))
         yield at_most(

@@ -96,7 +96,7 @@ async def test_no_thread_stays_behind() -> None:
     reward.leave.set()
     await asyncio.gather(*(reward.ascore("q", ["a"]) for _ in range(50)))
     for _ in range(100):
-        if "bestroute-rewards" not in {thread.name for thread in threading.enumerate()}:
+        if "bestroute-batches" not in {thread.name for thread in threading.enumerate()}:
             return
         await asyncio.sleep(0.01)
     pytest.fail("the thread still runs")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from bestroute import Arm, BestRoute, ModelPool
+from bestroute._batches import MOST
 from bestroute.recorded import Recording
 from bestroute.routers import Heads, MultiHeadRouter, Prediction, StaticEncoder
-from bestroute.routers.batching import MOST, Batches
+from bestroute.routers.batching import batched
 from bestroute.routers.features import FEATURE_NAMES
 
 ARMS = (Arm("s", 1), Arm("b", 1))
@@ -48,10 +49,10 @@ async def begun(router: Gated, batches: int = 1) -> None:
 
 async def test_what_queues_up_meanwhile_is_the_next_batch() -> None:
     router = Gated()
-    batches = Batches(router)
-    tasks = [asyncio.ensure_future(batches.predict("first"))]
+    batches = batched(router)
+    tasks = [asyncio.ensure_future(batches.ask("first"))]
     await begun(router)
-    tasks += [asyncio.ensure_future(batches.predict(text)) for text in TEXTS]
+    tasks += [asyncio.ensure_future(batches.ask(text)) for text in TEXTS]
     await asyncio.sleep(0.01)
     router.gate.release(10)
     found = await asyncio.gather(*tasks)
@@ -66,17 +67,17 @@ async def test_what_queues_up_meanwhile_is_the_next_batch() -> None:
 
 async def test_an_idle_router_is_asked_at_once() -> None:
     router = Gated(gated=False)
-    batches = Batches(router)
+    batches = batched(router)
     for text in TEXTS[:3]:
-        await batches.predict(text)
+        await batches.ask(text)
     assert router.batches == [[text] for text in TEXTS[:3]]
 
 
 async def test_an_error_is_that_of_its_own_query() -> None:
     router = Gated(fails="bad", gated=False)
-    batches = Batches(router)
+    batches = batched(router)
     found = await asyncio.gather(
-        *(batches.predict(text) for text in ("good", "better", "bad", "best")),
+        *(batches.ask(text) for text in ("good", "better", "bad", "best")),
         return_exceptions=True,
     )
     assert isinstance(found[2], RuntimeError)
@@ -85,10 +86,10 @@ async def test_an_error_is_that_of_its_own_query() -> None:
 
 async def test_a_cancelled_caller_takes_nothing_from_the_others() -> None:
     router = Gated()
-    batches = Batches(router)
-    first = asyncio.ensure_future(batches.predict("first"))
+    batches = batched(router)
+    first = asyncio.ensure_future(batches.ask("first"))
     await begun(router)
-    waiting, other = (asyncio.ensure_future(batches.predict(text)) for text in ("gone", "stays"))
+    waiting, other = (asyncio.ensure_future(batches.ask(text)) for text in ("gone", "stays"))
     await asyncio.sleep(0)
     first.cancel()
     waiting.cancel()
@@ -100,31 +101,31 @@ async def test_a_cancelled_caller_takes_nothing_from_the_others() -> None:
 
 async def test_after_all_are_cancelled_it_still_serves() -> None:
     router = Gated()
-    batches = Batches(router)
-    tasks = [asyncio.ensure_future(batches.predict(text)) for text in TEXTS[:2]]
+    batches = batched(router)
+    tasks = [asyncio.ensure_future(batches.ask(text)) for text in TEXTS[:2]]
     await begun(router)
     for task in tasks:
         task.cancel()
     router.gate.release(2)
-    assert (await batches.predict("later")).match.shape == (1, 2)
+    assert (await batches.ask("later")).match.shape == (1, 2)
 
 
 async def test_a_router_that_hangs_holds_up_only_those_who_wait_for_it() -> None:
     router = Gated()
-    batches = Batches(router)
+    batches = batched(router)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(batches.predict("hangs"), timeout=0.01)
-    later = asyncio.ensure_future(batches.predict("later"))
+        await asyncio.wait_for(batches.ask("hangs"), timeout=0.01)
+    later = asyncio.ensure_future(batches.ask("later"))
     await begun(router, batches=2)
     router.gate.release(2)
     assert (await later).match.shape == (1, 2)
 
 
 def test_event_loops_of_several_threads_share_a_router() -> None:
-    batches = Batches(Gated(gated=False))
+    batches = batched(Gated(gated=False))
 
     async def ask() -> int:
-        return len(await asyncio.gather(*(batches.predict(text) for text in TEXTS)))
+        return len(await asyncio.gather(*(batches.ask(text) for text in TEXTS)))
 
     counts: list[int] = []
     threads = [threading.Thread(target=lambda: counts.append(asyncio.run(ask()))) for _ in range(4)]
@@ -145,8 +146,8 @@ def trained() -> MultiHeadRouter:
 
 async def test_a_real_router_says_the_same_alone_and_in_company() -> None:
     router = trained()
-    batches = Batches(router)
-    found = await asyncio.gather(*(batches.predict(text) for text in TEXTS))
+    batches = batched(router)
+    found = await asyncio.gather(*(batches.ask(text) for text in TEXTS))
     for text, prediction in zip(TEXTS, found, strict=True):
         assert prediction.match == pytest.approx(router.predict([text]).match, abs=1e-9)
 
