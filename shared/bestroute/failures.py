@@ -82,8 +82,16 @@ class Failure(Enum):
 
 def describe(error: BaseException) -> str:
     """Class and first line: messages of providers may quote the whole request."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:300]}"
+    if (keyless := next(filter(_is_missing_key, _causes(error)), None)) is not None:
+        return f"no API key ({_first_line(keyless)} In a pool: params.api_key)"
+    name, first = type(error).__name__, _first_line(error)
+    while first != (first := first.removeprefix("litellm.").removeprefix(f"{name}: ")):
+        pass  # LiteLLM repeats the class
+    return f"{name}: {first}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
 
 
 def may_refuse_n(error: BaseException) -> bool:

@@ -139,8 +139,17 @@ async def test_a_missing_key_is_not_asked_with(
     router = engine(server, small={"params": {"api_key": None}})
     response = await router.acomplete("hi")
     assert response.model == "big"
-    assert sum(call.model == "small" for call in response.calls) == 1
+    (call,) = [call for call in response.calls if call.model == "small"]
+    assert str(call.error).startswith("no API key") and "`OPENAI_API_KEY`" in str(call.error)
     assert "small" in router.breaker.resting()
+
+
+async def test_errors_are_told_in_few_words(server: FaultServer) -> None:
+    server.script = {"small": status(401, "a key that is none")}
+    response = await engine(server).acomplete("hi")
+    error = str(next(call.error for call in response.calls if call.model == "small"))
+    assert error.count("AuthenticationError") == 1  # which LiteLLM says three times
+    assert "OpenAIException" in error
 
 
 async def test_when_all_rest_the_least_recently_failed_is_asked(server: FaultServer) -> None:
