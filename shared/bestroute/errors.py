@@ -24,6 +24,10 @@ class UnknownModelError(ConfigError):
     """A model name that is not in the pool."""
 
 
+class UnsetVariableError(ConfigError):
+    """The pool has a value, most often a key, in an environment variable that is not set."""
+
+
 class MissingPriceError(ConfigError):
     """A price is needed for a decision and neither the pool nor LiteLLM knows it."""
 

@@ -61,7 +61,7 @@ class Failure(Enum):
         statuses = [status for each in _causes(error) if (status := _status(each))]
         if names & _TOO_LONG or 413 in statuses:  # to LiteLLM, 413 is a rate limit
             return cls.TOO_LONG
-        if names & _NO_TRUST or any(map(_is_missing_key, _causes(error))):
+        if names & _NO_TRUST or lacks_key(error):
             return cls.BARRED
         if "RefusedRequestError" in names:  # of a router that is a member of the pool
             return cls.REFUSED
@@ -92,6 +92,11 @@ def describe(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+def lacks_key(error: BaseException) -> bool:
+    """Whether it is for want of a key that nobody was asked, whatever status LiteLLM gives it."""
+    return any(map(_is_missing_key, _causes(error)))
 
 
 def may_refuse_n(error: BaseException) -> bool:

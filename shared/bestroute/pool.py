@@ -26,7 +26,7 @@ from bestroute._config import explain, read_yaml
 from bestroute._plain import flaw
 from bestroute._secrets import ENV_PREFIX, hidden, hide, masked, shown, unwrapped
 from bestroute.client import ModelClient
-from bestroute.errors import ConfigError, UnknownModelError
+from bestroute.errors import ConfigError, UnknownModelError, UnsetVariableError
 
 _RESERVED = ("model", "messages", "n", "stream", "seed", "caching")
 _PROCESS = os.urandom(32)  # a digest of secrets must not be found by guessing
@@ -166,7 +166,7 @@ class PooledModel(BaseModel):
         """The LiteLLM keyword arguments of `params`, secrets and environment values resolved.
 
         Raises:
-            ConfigError: An `os.environ/NAME` value names a variable that is not set.
+            UnsetVariableError: An `os.environ/NAME` value names a variable that is not set.
         """
         return {key: self._resolve(key, value) for key, value in self.params.items()}
 
@@ -184,7 +184,7 @@ class PooledModel(BaseModel):
             return value
         variable = value.removeprefix(ENV_PREFIX)
         if variable not in os.environ:
-            raise ConfigError(
+            raise UnsetVariableError(
                 f"model {self.name!r}: params.{key} wants the environment variable {variable}, "
                 "which is not set"
             )

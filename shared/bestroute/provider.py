@@ -26,8 +26,10 @@ from bestroute.errors import (
     RequestError,
     RouterNotTrained,
     SamplingError,
+    UnsetVariableError,
 )
-from bestroute.events import Delta
+from bestroute.events import Decided, Delta, Event
+from bestroute.failures import lacks_key
 from bestroute.options import Options
 from bestroute.pool import ModelPool
 from bestroute.response import RoutedResponse
@@ -37,6 +39,15 @@ NAME = "bestroute"
 _POOLS = (".yaml", ".yml")
 _OURS = ("pool", "revision")
 """Say what the engine is made from; all else is an option of the call."""
+
+_MISTAKES = {
+    UnsetVariableError: 401,  # of a key
+    RequestError: 400,
+    ConfigError: 400,
+    RouterNotTrained: 400,
+    ArtifactError: 404,
+}
+"""HTTP statuses; the first that fits."""
 
 
 class BestRouteProvider(CustomLLM):  # type: ignore[misc]
@@ -97,9 +108,11 @@ class BestRouteProvider(CustomLLM):  # type: ignore[misc]
         """`litellm.completion(stream=True)`."""
         try:
             engine, options = self._asked(model, given)
-            with closing(engine.stream(messages, **options)) as items:
-                for item in items:
-                    yield _piece(item)
+            stream = _Stream()
+            with closing(engine.events(messages, streaming=True, **options)) as events:
+                for event in events:
+                    if piece := stream.piece(event):
+                        yield piece
         except BestRouteError as error:
             raise _told(error) from error
 
@@ -107,9 +120,11 @@ class BestRouteProvider(CustomLLM):  # type: ignore[misc]
         """`litellm.acompletion(stream=True)`."""
         try:
             engine, options = await asyncio.to_thread(self._asked, model, given)
-            async with aclosing(engine.astream(messages, **options)) as items:
-                async for item in items:
-                    yield _piece(item)
+            stream = _Stream()
+            async with aclosing(engine.aevents(messages, streaming=True, **options)) as events:
+                async for event in events:
+                    if piece := stream.piece(event):
+                        yield piece
         except BestRouteError as error:
             raise _told(error) from error
 
@@ -186,23 +201,45 @@ def _usage(routed: RoutedResponse) -> dict[str, Any]:
     }
 
 
-def _piece(item: Delta | RoutedResponse) -> Any:
-    """A chunk in OpenAI's form; the last one in LiteLLM's own, which may carry usage and cost."""
-    if isinstance(item, RoutedResponse):
-        return {
-            "text": "",
-            "tool_use": None,
-            "is_finished": True,
-            "finish_reason": item.winner.finish_reason,
-            "usage": _usage(item),
-            "index": 0,
-            "provider_specific_fields": {NAME: item.summary()},
-        }
-    delta = {"role": "assistant", "content": item.text or None, "tool_calls": item.tool_calls}
-    if item.reasoning:
-        delta["reasoning_content"] = item.reasoning
-    told = {name: value for name, value in delta.items() if value}
-    return ModelResponseStream(choices=[{"index": 0, "delta": told}])
+class _Stream:
+    """A stream in LiteLLM's pieces: the first tells what was decided, the last all that came."""
+
+    def __init__(self) -> None:
+        self._decided: dict[str, Any] = {}
+
+    def piece(self, event: Event | RoutedResponse) -> Any:
+        """The piece that an event becomes; `None` where nothing is to be said."""
+        if isinstance(event, RoutedResponse):
+            return _end(event)
+        if isinstance(event, Decided):
+            self._decided = {NAME: event.decision.summary()}
+        if not isinstance(event, Delta):
+            return None
+        told, self._decided = self._decided, {}
+        return ModelResponseStream(choices=[{"index": 0, "delta": _delta(event)}], **told)
+
+
+def _delta(piece: Delta) -> dict[str, Any]:
+    told = {
+        "role": "assistant",
+        "content": piece.text,
+        "tool_calls": piece.tool_calls,
+        "reasoning_content": piece.reasoning,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _end(routed: RoutedResponse) -> dict[str, Any]:
+    """In LiteLLM's own form, which may carry usage and cost."""
+    return {
+        "text": "",
+        "tool_use": None,
+        "is_finished": True,
+        "finish_reason": routed.winner.finish_reason,
+        "usage": _usage(routed),
+        "index": 0,
+        "provider_specific_fields": {NAME: routed.summary()},
+    }
 
 
 def headers(routed: RoutedResponse) -> dict[str, str]:
@@ -227,12 +264,15 @@ def _plain(value: object) -> str:
 
 def _told(error: BestRouteError) -> CustomLLMError:
     """In LiteLLM's words: a status says whose mistake it is."""
-    mistakes = {RequestError: 400, ConfigError: 400, RouterNotTrained: 400, ArtifactError: 404}
-    status = next((code for kind, code in mistakes.items() if isinstance(error, kind)), 500)
+    status = next((code for kind, code in _MISTAKES.items() if isinstance(error, kind)), 500)
     if isinstance(error, SamplingError):
-        causes = (getattr(each, "status_code", None) for each in reversed(error.causes))
+        causes = map(_status, reversed(error.causes))
         status = next((each for each in causes if isinstance(each, int)), 503)
     return CustomLLMError(status_code=status, message=f"{type(error).__name__}: {error}")
+
+
+def _status(cause: BaseException) -> Any:
+    return 401 if lacks_key(cause) else getattr(cause, "status_code", None)
 
 
 def register() -> BestRouteProvider:

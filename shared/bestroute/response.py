@@ -99,20 +99,9 @@ class RoutedResponse(BaseModel):
     def summary(self) -> dict[str, Any]:
         """Plain data for the metadata of a framework's response: no texts, no secrets."""
         return {
-            "arm": str(self.decision.arm),
+            **self.decision.summary(),
             "model": self.model,
             "n": len(self.samples),
-            "policy": self.decision.policy,
-            "calibrated": self.decision.calibrated,
-            "reason": self.decision.reason,
-            "threshold": self.decision.threshold,
-            "max_drop": self.decision.max_drop,
-            "confidence": self.decision.confidence,
-            "target_cost": self.decision.target_cost,
-            "match_probability": self.decision.match_probability,
-            "match_probabilities": self.decision.match_probabilities,
-            "estimated_cost": self.decision.estimated_cost,
-            "estimated_costs": self.decision.estimated_costs,
             "cost": self.cost,
             "estimated_savings": self.estimated_savings,
             "scores": [sample.score for sample in self.samples],

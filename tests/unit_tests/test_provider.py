@@ -101,8 +101,10 @@ async def test_streaming(door: str, model: str, chat_server: ChatServer) -> None
     assert [(each.prompt_tokens, each.completion_tokens) for each in usages] == [(5, 3)]
     assert usages[0].cost == pytest.approx(80 / 1e6)
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
-    told = [c.bestroute for c in chunks if getattr(c, "bestroute", None)]
-    assert [each["model"] for each in told] == ["big"]
+    first, last = (c.bestroute for c in chunks if getattr(c, "bestroute", None))
+    assert chunks[0].bestroute == first and first["arm"] == "big:1"
+    assert first["estimated_cost"] > 0 and "model" not in first  # what is known by then
+    assert first.items() <= last.items() and (last["model"], last["n"]) == ("big", 1)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -131,6 +133,26 @@ async def test_errors_are_litellms_own(model: str, chat_server: ChatServer) -> N
     chat_server.reply = Reply("slow down", status=429)
     with pytest.raises(litellm.RateLimitError, match="slow down"):
         await litellm.acompletion(model=model, messages=ASK, timeout=5)
+
+
+@pytest.mark.parametrize("api_key", [None, "os.environ/OPENAI_API_KEY"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_missing_key_is_named(
+    api_key: str | None, stream: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = tmp_path / "pool.yaml"
+    big = {"model": "openai/gpt-4o", "name": "big", "reference": True}
+    path.write_text(json.dumps({"models": [{**big, "params": {"api_key": api_key}}]}))
+    call = {"model": f"bestroute/{path}", "messages": ASK, "stream": stream}
+    with pytest.raises(litellm.AuthenticationError, match="big.*OPENAI_API_KEY"):
+        if stream:
+            list(litellm.completion(**call))
+        else:
+            litellm.completion(**call)
+    with pytest.raises(litellm.AuthenticationError, match="big.*OPENAI_API_KEY"):
+        response = await litellm.acompletion(**call)
+        [chunk async for chunk in response]
 
 
 def test_an_engine_built_by_hand(model: str, chat_server: ChatServer) -> None:

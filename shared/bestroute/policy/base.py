@@ -90,6 +90,23 @@ class Decision(BaseModel):
         """Estimated cost of the chosen arm in $."""
         return self.estimated_costs.get(str(self.arm))
 
+    def summary(self) -> dict[str, Any]:
+        """Plain data for the metadata of a framework's response."""
+        return {
+            "arm": str(self.arm),
+            "policy": self.policy,
+            "calibrated": self.calibrated,
+            "reason": self.reason,
+            "threshold": self.threshold,
+            "max_drop": self.max_drop,
+            "confidence": self.confidence,
+            "target_cost": self.target_cost,
+            "match_probability": self.match_probability,
+            "match_probabilities": self.match_probabilities,
+            "estimated_cost": self.estimated_cost,
+            "estimated_costs": self.estimated_costs,
+        }
+
 
 @dataclass
 class State:
