@@ -215,8 +215,9 @@ def test_limits_hold_for_all_workers_together_and_keys_stay_away(
     assert done["missing"] + done["rows"] == 30
     calls = len(times)
     assert calls == done["rows"]
-    # Ten calls a second, not twenty.
-    assert times[-1] - times[0] >= (calls - 1) * 60 / 600 * 0.95
+    # Ten calls a second, not twenty: however late the first four arrive, the fifth waits for an
+    # answer (0.2 s), and from then on each waits for a turn of its own.
+    assert times[-1] - times[0] >= 0.2 + (calls - 5) * 60 / 600
     assert chat_server.peak <= 4
     sent = {value for each in chat_server.headers for value in each.values() if "Bearer" in value}
     assert sent == {f"Bearer {KEY}"}
@@ -265,7 +266,7 @@ def test_errors_arrive_as_they_are(
     assert busy["error"] == "DataError" and "another process" in busy["message"]
     pool.write_text(pool.read_text().replace("TEST_KEY", "ABSENT_KEY"))
     failed = cluster.run("collect", **job)
-    assert failed["error"] == "ConfigError" and "ABSENT_KEY" in failed["message"]
+    assert failed["error"] == "UnsetVariableError" and "ABSENT_KEY" in failed["message"]
     assert not chat_server.requests
 
 
