@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
+from bestroute import client
 from bestroute.errors import ConfigError
 from bestroute.pool import ModelPool, PoolLike
 from langchain_bestroute._chat_client import ChatModelClient
@@ -37,26 +38,8 @@ def with_clients(pool: PoolLike | None) -> PoolLike | None:
 
     Without an id in `model`, the chat model says which one it is, and so whose prices it has.
     """
-    if isinstance(pool, ModelPool) or not isinstance(pool, Mapping):
-        return pool
-    models = pool.get("models")
-    if not isinstance(models, list | tuple):
-        return pool
-    return {**pool, "models": [_member(each) for each in models]}
-
-
-def _member(entry: Any) -> Any:
-    if not isinstance(entry, Mapping):
-        return entry
-    given = dict(entry)
-    if isinstance(given.get("model"), BaseChatModel):
-        given["client"] = given.pop("model")
-    if not isinstance(given.get("client"), BaseChatModel):
-        return entry
-    chat_model = given["client"]
-    client = ChatModelClient(chat_model)
-    params = {**client.own, **(given.get("params") or {})}
-    return {**_described(chat_model), **given, "client": client, "params": params}
+    joined: PoolLike | None = client.with_clients(pool, BaseChatModel, ChatModelClient, _described)
+    return joined
 
 
 def _described(chat_model: BaseChatModel) -> dict[str, Any]:

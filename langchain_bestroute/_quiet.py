@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
 
 from bestroute._sync import in_sync_door
-from bestroute._walks import END, TaskWalk, ThreadWalk
+from bestroute._walks import TaskWalk, ThreadWalk, walked
 
 Model = Runnable[Any, Any]
 
@@ -44,7 +44,7 @@ async def quietly(
     asked, begun = (model, messages, kwargs, stream), False
     if blocking:
         try:
-            async with aclosing(_pieces(ThreadWalk(_answers(*asked), _context()))) as pieces:
+            async with aclosing(walked(ThreadWalk(_answers(*asked), _context()))) as pieces:
                 async for piece in pieces:
                     begun = True
                     yield piece
@@ -52,7 +52,7 @@ async def quietly(
         except NotImplementedError:
             if begun:
                 raise
-    async with aclosing(_pieces(TaskWalk(_aanswers(*asked), _context()))) as pieces:
+    async with aclosing(walked(TaskWalk(_aanswers(*asked), _context()))) as pieces:
         async for piece in pieces:
             yield piece
 
@@ -70,14 +70,6 @@ def is_blocking(model: BaseChatModel, *, stream: bool) -> bool:
     if stream and (kind._astream, kind._stream) != (BaseChatModel._astream, BaseChatModel._stream):
         return kind._astream is BaseChatModel._astream
     return kind._agenerate in (BaseChatModel._agenerate, SimpleChatModel._agenerate)
-
-
-async def _pieces(walk: TaskWalk[Any] | ThreadWalk[Any]) -> AsyncGenerator[Any, None]:
-    try:
-        while (piece := await walk.step()) is not END:
-            yield piece
-    finally:
-        await walk.close()
 
 
 def _answers(

@@ -105,6 +105,15 @@ class ThreadWalk(Generic[T]):
             job()
 
 
+async def walked(walk: TaskWalk[T] | ThreadWalk[T]) -> AsyncGenerator[T, None]:
+    """The items of a walk, which is closed with it."""
+    try:
+        while (item := await walk.step()) is not END:
+            yield item
+    finally:
+        await walk.close()
+
+
 def _settle(future: Future[R], function: Callable[..., R], *args: Any) -> None:
     if not future.set_running_or_notify_cancel():
         return
