@@ -1,4 +1,4 @@
-"""LlamaIndex's content blocks -> parts of a message in OpenAI format."""
+"""LlamaIndex's content blocks <-> parts of a message in OpenAI format."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    CacheControl,
     CachePoint,
     CitableBlock,
     CitationBlock,
+    ContentBlock,
     DocumentBlock,
     ImageBlock,
     TextBlock,
@@ -176,4 +178,62 @@ _MAKERS: Mapping[type, Callable[[Any], Part]] = {
     AudioBlock: _audio,
     VideoBlock: _video,
     DocumentBlock: _document,
+}
+
+
+def blocks(content: str | Iterable[Part] | None, *, marked: bool) -> Iterator[ContentBlock]:
+    """The blocks of a message's content, for a model to be asked.
+
+    Args:
+        content: The content in OpenAI format.
+        marked: Whether marks of what is to be cached become cache points.
+
+    Raises:
+        ValueError: A part that is no block of LlamaIndex's.
+    """
+    for part in [_text(content)] if isinstance(content, str) else content or ():
+        read = _READERS.get(str(part.get("type")))
+        if read is None:
+            raise ValueError(f"a part of type {part.get('type')!r} is no block of LlamaIndex's")
+        yield read(part)
+        if marked and (control := part.get("cache_control")):
+            yield CachePoint(cache_control=CacheControl(**control))
+
+
+def _image_block(part: Part) -> ContentBlock:
+    image = part["image_url"]
+    url, detail = (image, None) if isinstance(image, str) else (image["url"], image.get("detail"))
+    if not url.startswith("data:"):
+        return ImageBlock(url=url, detail=detail)
+    mime, data = _of_data_url(url)
+    return ImageBlock(image=data, image_mimetype=mime, detail=detail)
+
+
+def _audio_block(part: Part) -> ContentBlock:
+    audio = part["input_audio"]
+    return AudioBlock(audio=audio["data"].encode("ascii"), format=audio["format"])
+
+
+def _file_block(part: Part) -> ContentBlock:
+    file = part["file"]
+    if not str(file.get("file_data")).startswith("data:"):
+        raise ValueError("a file without its data is no block of LlamaIndex's")
+    mime, data = _of_data_url(file["file_data"])
+    if mime.startswith("video/"):
+        fps = (file.get("video_metadata") or {}).get("fps")
+        return VideoBlock(video=data, video_mimetype=mime, detail=file.get("detail"), fps=fps)
+    return DocumentBlock(data=data, title=file.get("filename"), document_mimetype=mime)
+
+
+def _of_data_url(url: str) -> tuple[str, bytes]:
+    """MIME type and content, in base64 as LlamaIndex's blocks keep it."""
+    head, _, data = url.removeprefix("data:").partition(",")
+    return head.partition(";")[0], data.encode("ascii")
+
+
+_READERS: Mapping[str, Callable[[Part], ContentBlock]] = {
+    "text": lambda part: TextBlock(text=part["text"]),
+    "image_url": _image_block,
+    "input_audio": _audio_block,
+    "file": _file_block,
 }

@@ -18,7 +18,7 @@ from llama_index.core.base.llms.types import (
 
 from bestroute import RoutedResponse
 from bestroute.query import MADE_BY, thoughts_of
-from llamaindex_bestroute._blocks import Part, as_text, parts
+from llamaindex_bestroute._blocks import Part, as_text, blocks, parts
 
 _SAME_ROLE = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
 _IN_MESSAGE = (ThinkingBlock, ToolCallBlock)
@@ -77,10 +77,50 @@ def from_openai(message: Mapping[str, Any]) -> ChatMessage:
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kept)
 
 
+def to_be_asked(message: Mapping[str, Any], *, marked: bool = False) -> ChatMessage:
+    """A message of any role, as a model of LlamaIndex's is asked: all that it says in blocks.
+
+    Args:
+        message: A message in OpenAI format.
+        marked: Whether it knows cache points; most packages refuse them.
+
+    Raises:
+        ValueError: A part that is no block of LlamaIndex's.
+    """
+    said = list(blocks(message.get("content"), marked=marked))
+    if message["role"] == "assistant":
+        calls = from_openai({_CALLS: message.get(_CALLS)}).blocks
+        return ChatMessage(role=MessageRole.ASSISTANT, blocks=[*_thinking(message), *said, *calls])
+    known = {name: message[name] for name in ("tool_call_id", "name") if message.get(name)}
+    return ChatMessage(role=message["role"], blocks=said, additional_kwargs=known)
+
+
+def _thinking(message: Mapping[str, Any]) -> Iterator[ContentBlock]:
+    """Thoughts, with the signature that some models want to see again."""
+    thoughts = message.get("reasoning_content")
+    plain = [{"thinking": thoughts}] if thoughts else []
+    for thought in message.get("thinking_blocks") or plain:
+        more = {name: thought[name] for name in thought if name not in ("type", "thinking")}
+        yield ThinkingBlock(content=thought.get("thinking"), additional_information=more)
+
+
+def thoughts_in(message: ChatMessage) -> dict[str, Any]:
+    """The thoughts of a model's answer, in LiteLLM's names."""
+    thinking = [block for block in message.blocks if isinstance(block, ThinkingBlock)]
+    thoughts = "".join(block.content or "" for block in thinking)
+    signed = [
+        {"type": "thinking", "thinking": block.content or "", **block.additional_information}
+        for block in thinking
+        if block.additional_information.get("signature")
+    ]
+    found = {"reasoning_content": thoughts, "thinking_blocks": signed}
+    return {name: value for name, value in found.items() if value}
+
+
 def with_thoughts(message: ChatMessage, response: RoutedResponse, pool: str) -> ChatMessage:
     """The message with what its model wants back, once the tools that it calls have answered."""
     thoughts = thoughts_of(response.message)
-    if not (thoughts and _tool_calls(message)):
+    if not (thoughts and calls_in(message)):
         return message
     kept = {MADE_BY: response.model, "pool": pool, **thoughts}
     known = {**message.additional_kwargs, _THOUGHTS: kept}
@@ -96,7 +136,7 @@ def _tool_loop(messages: Sequence[ChatMessage]) -> Iterator[int]:
     """Positions of what called tools since the last answer."""
     for position in reversed(range(len(messages))):
         if _SAME_ROLE.get(messages[position].role, messages[position].role) == "assistant":
-            if not _tool_calls(messages[position]):
+            if not calls_in(messages[position]):
                 return
             yield position
 
@@ -131,7 +171,7 @@ def _arguments(text: str) -> dict[str, Any] | str:
 
 def _to_openai(message: ChatMessage) -> dict[str, Any]:
     known = message.additional_kwargs
-    calls = _tool_calls(message)
+    calls = calls_in(message)
     made = parts(_said(message.blocks))
     text = as_text(made)  # one string where all is text, for not every server takes parts
     converted: dict[str, Any] = {
@@ -182,7 +222,7 @@ def _from_tools(brought: Sequence[Part]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": list(brought)}] if brought else []
 
 
-def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
+def calls_in(message: ChatMessage) -> list[dict[str, Any]]:
     """Tool calls of the blocks, else those that older integrations left beside them."""
     calls = [
         _call(block.tool_call_id, block.tool_name, block.tool_kwargs)

@@ -28,6 +28,7 @@ from bestroute.pool import PooledModel, PoolLike
 from bestroute.source import Source
 from bestroute.target import Target
 from llamaindex_bestroute._limits import longest_answer, smallest_window
+from llamaindex_bestroute._members import check_picklable, check_written, with_clients
 from llamaindex_bestroute._messages import to_openai
 from llamaindex_bestroute._prompting import Prompting
 from llamaindex_bestroute._question import (
@@ -74,8 +75,9 @@ class BestRouteLLM(CallDefaults, Prompting):
     `os.environ/NAME` in the pool, or the provider's own variable, works after loading.
 
     Args:
-        pool: The model pool, plain data of one, or a YAML file. Without `artifact` the router is
-            the training-free, uncalibrated `Cascade`.
+        pool: The model pool, plain data of one, or a YAML file. In plain data, the `model` of a
+            member may be an LLM of LlamaIndex's. Without `artifact` the router is the
+            training-free, uncalibrated `Cascade`.
         artifact: Directory or hub id of a saved router; see `from_pretrained`.
         revision: Branch, tag or commit on the hub.
         engine: Instead of all these, an engine built by hand (with a router, policy or reward
@@ -130,8 +132,12 @@ class BestRouteLLM(CallDefaults, Prompting):
         ledger: str | Path | None = None,
         **fields: Any,
     ) -> None:
-        given = fields.pop("source", None)
-        recipe: dict[str, Any] = {"pool": pool, "artifact": artifact, "revision": revision}
+        check_written(given := fields.pop("source", None))
+        recipe: dict[str, Any] = {
+            "pool": with_clients(pool),
+            "artifact": artifact,
+            "revision": revision,
+        }
         recipe |= {"max_retries": max_retries, "window_budget": window_budget, "ledger": ledger}
         recipe |= {"max_reference_share": max_reference_share}
         source = Source.of(given, engine=engine, **recipe)
@@ -228,6 +234,7 @@ class BestRouteLLM(CallDefaults, Prompting):
     def __getstate__(self) -> dict[str, Any]:
         """What pickle keeps."""
         self.source.__getstate__()  # refuses here what LlamaIndex would quietly leave out
+        check_picklable(self.source.pool)
         return super().__getstate__()
 
     @llm_chat_callback()
