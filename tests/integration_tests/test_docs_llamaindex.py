@@ -90,7 +90,8 @@ def test_every_block_runs_and_does_what_the_text_says(program: dict[str, Any]) -
     assert set(program["nodes"][0].metadata) == {"document_title", "excerpt_keywords"}
     assert program["verdict"].score == 1.0  # it says all of the prompt, so "YES" as well
     assert program["counter"].completion_llm_token_count > 3
-    assert program["decisions"].seen[-1]["arm"] == "small:1"
+    assert program["decisions"].seen[0]["arm"] == "small:1"
+    assert "\ntext text text text text\n" in program["printed"]  # the member of LlamaIndex's own
     assert program["found"].raw["bestroute"]["model"] == "small"  # it read the question
 
 
