@@ -83,9 +83,15 @@ NEEDS = {
 
 @pytest.mark.parametrize("title", NEEDS)
 def test_the_page_s_example_runs(
-    title: str, model: str, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+    title: str,
+    model: str,
+    server: ChatServer,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     pytest.importorskip(NEEDS[title])
+    if title == "DSPy":
+        request.getfixturevalue("dspy")  # which keeps answers on disk, from one run to the next
     monkeypatch.chdir(Path(model.removeprefix("bestroute/")).parent)
     bestroute.provider.provider._engines.clear()  # of another test's pool.yaml
     exec(compile(EXAMPLES[title], title, "exec"), {})
