@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps, loads
 from langchain_core.messages import BaseMessage, convert_to_messages
 
+from bestroute.client import Alike
 from bestroute.errors import ConfigError
 from langchain_bestroute._completions import Pieces, completion
 from langchain_bestroute._messages import from_openai
@@ -25,7 +26,7 @@ _MAY_HOLD_KEYS = ("headers", "_query")  # LangChain's dumps show them
 _OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
-class ChatModelClient:
+class ChatModelClient(Alike):
     """Asks a chat model for a member of a pool: `PooledModel(model=..., client=...)`.
 
     No callback that the caller's runs hand down hears of it, those of the object itself do; no
@@ -108,18 +109,6 @@ class ChatModelClient:
         key = b"" if self.is_written else _OF_THIS_PROCESS
         digest = hmac.digest(key, text.encode(), "sha256").hex()[:16]
         return f"{type(self).__name__}({type(self.chat_model).__name__}, {digest})"
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the other's chat model is configured alike."""
-        return isinstance(other, ChatModelClient) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        """By what it asks."""
-        return hash(repr(self))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ChatModelClient:
-        """Itself: it does not change, and chat models hold connections."""
-        return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """What pickle keeps: no keys.

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
+from bestroute.client import piece, reported
 from langchain_bestroute._messages import additional, unparsed
 
 _FINISH_REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
@@ -54,12 +55,12 @@ class Pieces:
             "reasoning_content": _reasoning(chunk),
             "tool_calls": [self._call(call) for call in chunk.tool_call_chunks] or None,
         }
-        return _stream({"delta": delta, "logprobs": _logprobs(chunk.response_metadata)})
+        return piece({"delta": delta, "logprobs": _logprobs(chunk.response_metadata)})
 
     def last(self) -> Any:
         """Why it ended, and the usage."""
         finish_reason = _finish_reason(self._metadata, calls=bool(self._calls))
-        return _stream({"delta": {}, "finish_reason": finish_reason}, **_usage(self._usage))
+        return piece({"delta": {}, "finish_reason": finish_reason}, **_usage(self._usage))
 
     def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         # Some count blocks of text among them, some send whole calls without a number.
@@ -71,12 +72,6 @@ class Pieces:
             "type": "function",
             "function": {"name": call.get("name"), "arguments": call.get("args") or ""},
         }
-
-
-def _stream(choice: Mapping[str, Any], **fields: Any) -> Any:
-    from litellm import ModelResponseStream
-
-    return ModelResponseStream(choices=[{"index": 0, **choice}], **fields)
 
 
 def _as_chunk(message: AIMessage) -> AIMessageChunk:
@@ -130,14 +125,10 @@ def _usage(counted: UsageMetadata | None) -> dict[str, Any]:
     """`Usage`, where it was reported."""
     if counted is None:
         return {}
-    from litellm import Usage
-
     read, made = counted.get("input_token_details") or {}, counted.get("output_token_details") or {}
-    usage = Usage(
+    return reported(
         prompt_tokens=counted["input_tokens"],
         completion_tokens=counted["output_tokens"],
-        total_tokens=counted["total_tokens"],
-        prompt_tokens_details={"cached_tokens": read.get("cache_read") or 0},
-        completion_tokens_details={"reasoning_tokens": made.get("reasoning") or 0},
+        cached_tokens=read.get("cache_read") or 0,
+        reasoning_tokens=made.get("reasoning") or 0,
     )
-    return {"usage": usage}

@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatResponse, LogProb
 
+from bestroute.client import piece, reported
 from llamaindex_bestroute._counts import Counts, at, counts_in
 from llamaindex_bestroute._messages import calls_in, thoughts_in
 
@@ -60,7 +61,7 @@ class Pieces:
         self._reason = _reason(response) or self._reason
         self._counts |= counts_in(response)
         delta = {"content": text or None, "reasoning_content": thought or None}
-        return _stream({"delta": delta, "logprobs": _logprobs(response)})
+        return piece({"delta": delta, "logprobs": _logprobs(response)})
 
     def last(self) -> Any:
         """Its tool calls, why it ended, and the usage."""
@@ -70,13 +71,7 @@ class Pieces:
             "delta": {name: value for name, value in delta.items() if value},
             "finish_reason": _finish_reason(self._reason, calls=bool(calls)),
         }
-        return _stream(choice, **_usage(self._counts))
-
-
-def _stream(choice: Mapping[str, Any], **fields: Any) -> Any:
-    from litellm import ModelResponseStream
-
-    return ModelResponseStream(choices=[{"index": 0, **choice}], **fields)
+        return piece(choice, **_usage(self._counts))
 
 
 def _added(delta: str | None, so_far: str, before: str) -> str:
@@ -124,13 +119,9 @@ def _usage(counts: Counts) -> dict[str, Any]:
     """`Usage`, where it was reported."""
     if not counts:
         return {}
-    from litellm import Usage
-
-    usage = Usage(
+    return reported(
         prompt_tokens=counts.prompt,
         completion_tokens=counts.completion,
-        total_tokens=counts.prompt + counts.completion,
-        prompt_tokens_details={"cached_tokens": counts.cached},
-        completion_tokens_details={"reasoning_tokens": counts.reasoning},
+        cached_tokens=counts.cached,
+        reasoning_tokens=counts.reasoning,
     )
-    return {"usage": usage}

@@ -17,6 +17,7 @@ from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from bestroute._secrets import hidden, hide, shown
+from bestroute.client import Alike
 from bestroute.deadline import paced
 from bestroute.errors import ConfigError
 from llamaindex_bestroute._asked import answers, as_asked
@@ -30,7 +31,7 @@ _FOR_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
-class LLMClient:
+class LLMClient(Alike):
     """Asks a LlamaIndex LLM for a member of a pool: `PooledModel(model=..., client=...)`.
 
     Handlers of `Settings` and the global one do not hear of it, those of the object itself do.
@@ -111,18 +112,6 @@ class LLMClient:
         key = _OF_THIS_PROCESS if more else b""
         digest = hmac.digest(key, text.encode(), "sha256").hex()[:16]
         return f"{type(self).__name__}({kind.__name__}, {digest})"
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the other's LLM is configured alike."""
-        return isinstance(other, LLMClient) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        """By what it asks."""
-        return hash(repr(self))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LLMClient:
-        """Itself: it does not change, and LLMs hold connections."""
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Nothing that pickle could keep.

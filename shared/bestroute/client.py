@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 
 @runtime_checkable
@@ -30,6 +30,45 @@ class ModelClient(Protocol):
             `litellm.ModelResponseStream` whose last piece has the usage.
         """
         ...
+
+
+class Alike:
+    """A client that is told from others by its repr: two that ask alike are equal."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other asks alike."""
+        return type(other) is type(self) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        """By what it asks."""
+        return hash(repr(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: it does not change, and what it asks holds connections."""
+        return self
+
+
+def piece(choice: Mapping[str, Any], **fields: Any) -> Any:
+    """A `litellm.ModelResponseStream` of a stream with one choice."""
+    from litellm import ModelResponseStream
+
+    return ModelResponseStream(choices=[{"index": 0, **choice}], **fields)
+
+
+def reported(
+    *, prompt_tokens: int, completion_tokens: int, cached_tokens: int, reasoning_tokens: int
+) -> dict[str, Any]:
+    """Tokens as a field of LiteLLM's responses; see `Usage` in `bestroute.samples`."""
+    from litellm import Usage
+
+    usage = Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+        prompt_tokens_details={"cached_tokens": cached_tokens},
+        completion_tokens_details={"reasoning_tokens": reasoning_tokens},
+    )
+    return {"usage": usage}
 
 
 def with_clients(
