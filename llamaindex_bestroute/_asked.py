@@ -19,6 +19,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import LLM, CustomLLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
+from bestroute._secrets import silence
 from bestroute._sync import in_sync_door
 from bestroute._walks import TaskWalk, ThreadWalk, walked
 
@@ -56,7 +57,7 @@ async def answers(
     """The model's answer so far, again and again; without `stream` only the whole.
 
     What it has not implemented is not held against it while there is another way: async instead
-    of sync methods, or the whole answer instead of a stream.
+    of sync methods, or the whole answer instead of a stream. What it raises quotes no key of its.
 
     Args:
         llm: The model.
@@ -75,6 +76,9 @@ async def answers(
         except NotImplementedError:
             if begun or (blocking, streams) == last:
                 raise
+        except Exception as error:
+            silence(error, llm.to_dict())
+            raise
 
 
 def _ways(llm: LLM, *, stream: bool) -> Iterator[tuple[bool, bool]]:

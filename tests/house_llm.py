@@ -30,7 +30,7 @@ class HouseError(Exception):
     """What the server did not like."""
 
     def __init__(self, response: httpx.Response) -> None:
-        super().__init__(f"the house says {response.status_code}")
+        super().__init__(f"the house says {response.status_code}: {response.text}")
         self.response = response
         self.status_code = response.status_code
 
@@ -95,6 +95,8 @@ class HouseLLM(_House, FunctionCallingLLM):
         def pieces() -> ChatResponseGen:
             so_far = _SoFar()
             with httpx.stream("POST", **asked, timeout=60) as response:
+                if response.is_error:
+                    response.read()
                 _check(response)
                 for line in response.iter_lines():
                     yield from so_far.read(line)
@@ -114,6 +116,8 @@ class HouseLLM(_House, FunctionCallingLLM):
                 httpx.AsyncClient(timeout=60) as client,
                 client.stream("POST", **asked) as response,
             ):
+                if response.is_error:
+                    await response.aread()
                 _check(response)
                 async for line in response.aiter_lines():
                     for piece in so_far.read(line):
@@ -188,6 +192,8 @@ class HouseText(_House, CustomLLM):
         def pieces() -> CompletionResponseGen:
             so_far = _SoFar()
             with httpx.stream("POST", **asked, timeout=60) as response:
+                if response.is_error:
+                    response.read()
                 _check(response)
                 for line in response.iter_lines():
                     for piece in so_far.read(line):

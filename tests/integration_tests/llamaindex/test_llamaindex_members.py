@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -615,6 +616,19 @@ async def test_a_member_that_fails_gives_way_to_the_reference(
     assert len(asked(chat_server)) == 2 * tries
     (degraded,) = response.raw["bestroute"]["degraded"]
     assert "0 of 2 samples of small came" in degraded
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_provider_that_quotes_the_key(
+    door: str, make_calling: Make, chat_server: ChatServer
+) -> None:
+    chat_server.reply = Reply(f"{KEY} is not known here", status=401)
+    llm = BestRouteLLM(pool_of(chat_server, make_calling()))
+    with pytest.raises(SamplingError) as caught:
+        await answered(llm, door, model="small")
+    assert "401" in str(caught.value)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert KEY not in f"{caught.value.calls}{caught.value.causes!r}"
 
 
 @pytest.mark.parametrize("door", ["chat", "achat"])

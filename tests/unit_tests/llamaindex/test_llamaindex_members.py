@@ -733,6 +733,22 @@ def alone(small: LLM, **fields: Any) -> BestRouteLLM:
     return BestRouteLLM(pool, max_retries=0)
 
 
+class Narrow(Scripted):
+    """Takes no arguments beside the messages."""
+
+    async def achat(self, messages: Sequence[ChatMessage]) -> ChatResponse:  # type: ignore[override]
+        """The last one."""
+        return self.responses[-1]
+
+
+async def test_what_it_does_not_take_the_next_model_may() -> None:
+    llm = alone(Narrow(responses=[text("small")]))
+    assert (await llm.acomplete("hi")).text == "small"
+    response = await llm.acomplete("hi", top_p=0.5)
+    assert response.text == "big"
+    assert "unexpected keyword argument 'top_p'" in str(response.raw["bestroute"]["degraded"])
+
+
 class Hanging(Said):
     """Comes to no end until it is let go, and has sync methods alone."""
 
