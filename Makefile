@@ -1,7 +1,8 @@
 # Everything runs in the Python environment that is active.
 PYTHON ?= python3
+PYTEST = pytest pytest-asyncio pytest-socket pytest-timeout
 
-.PHONY: install lint types unit test serve frameworks deploy docs wheel live format demo
+.PHONY: install lint types unit test serve frameworks ray deploy docs wheel live format demo
 
 install:
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
@@ -21,18 +22,25 @@ test: install lint types unit
 # The server, in a virtual environment of its own: LiteLLM's proxy pins what others need newer.
 serve:
 	$(PYTHON) -m venv .venv-serve
-	.venv-serve/bin/pip install --quiet --editable ".[serve]" llm pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-serve/bin/pip install --quiet --editable ".[serve]" llm $(PYTEST)
 	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_serve.py
 
 # One model name in frameworks that speak LiteLLM, in two environments of their own: CrewAI pins
-# what the others need newer.
+# what the others need newer. From 1.7 on it wants mcp < 2 and LiteLLM's extra mcp wants >= 2: pip
+# would try every pair of releases.
 frameworks:
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/pip install --quiet --constraint constraints.txt --editable . dspy "openai-agents[litellm]" langchain-litellm llama-index-llms-litellm pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-frameworks/bin/pip install --quiet --constraint constraints.txt --editable . dspy "openai-agents[litellm]" langchain-litellm llama-index-llms-litellm $(PYTEST)
 	.venv-frameworks/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
 	$(PYTHON) -m venv .venv-crewai
-	.venv-crewai/bin/pip install --quiet --constraint constraints.txt --editable . "crewai>=1" pytest pytest-asyncio pytest-socket pytest-timeout
+	.venv-crewai/bin/pip install --quiet --constraint constraints.txt --editable . "crewai>=1.6,<1.7" $(PYTEST)
 	.venv-crewai/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
+
+# Collecting and scoring on a local Ray cluster of two workers.
+ray:
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/pip install --quiet --constraint constraints.txt --editable ".[ray,cli]" $(PYTEST)
+	.venv-ray/bin/python -m pytest -q tests/unit_tests/learning/test_on_ray.py
 
 # Two servers behind nginx, one Redis: needs both on this machine (Debian: redis-server, nginx).
 deploy: serve
