@@ -24,6 +24,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.llms import LLM
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.rate_limiter import BaseRateLimiter
@@ -31,7 +32,7 @@ from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 from bestroute import BestRoute, Cascade, ModelPool, PooledModel, asking
-from bestroute.errors import SamplingError
+from bestroute.errors import ConfigError, SamplingError
 from llamaindex_bestroute import BestRouteLLM, LLMClient
 from tests.house_llm import HouseLLM, HouseText
 from tests.servers import Body, ChatServer, Reply
@@ -190,6 +191,26 @@ async def test_the_reference_may_be_one_too(make: Make, chat_server: ChatServer)
     assert (len(asked(chat_server)), len(asked(chat_server, "big"))) == (3, 1)
 
 
+async def test_openai_s_own(chat_server: ChatServer) -> None:
+    package = pytest.importorskip(
+        "llama_index.llms.openai", reason="pip install llama-index-llms-openai"
+    )
+
+    def openai(model: str) -> Any:
+        return package.OpenAI(model=model, api_base=chat_server.url, api_key=KEY, max_retries=0)
+
+    small = {"model": openai("gpt-4o-mini"), "max_samples": 2}
+    big = {"model": openai("gpt-4o"), "reference": True}
+    llm = BestRouteLLM({"models": [small, big]})
+    response = await answered(llm, "achat")
+    facts = response.raw["bestroute"]
+    assert (facts["arm"], facts["degraded"]) == ("openai/gpt-4o-mini:2", [])
+    assert facts["cost"] == pytest.approx((10 * 0.15 + 2 * 0.6) / 1e6)  # LiteLLM's map knows
+    assert llm.metadata.context_window == 128_000
+    with pytest.raises(ConfigError, match="OpenAI does not know its model"):
+        BestRouteLLM({"models": [{"model": openai("mystery"), "reference": True}]})
+
+
 # Who hears of candidates
 
 
@@ -271,6 +292,40 @@ async def test_events_of_candidates_have_a_tag(
     assert len({end.id_ for end in ends}) == len(ends)
     plain = [each for each in events if each.tags.get("bestroute") != "candidate"]
     assert "guess" not in str([event.model_dump() for event in plain])
+
+
+class _Spans(SimpleSpanHandler):
+    """Keeps the tags of spans by what has one."""
+
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def new_span(
+        self,
+        id_: str,
+        bound_args: Any,
+        instance: Any = None,
+        parent_span_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """One span."""
+        self.told.append((type(instance).__name__, dict(tags or {})))
+        return super().new_span(id_, bound_args, instance, parent_span_id, tags, **kwargs)
+
+
+@pytest.mark.parametrize("door", ["chat", "achat"])
+async def test_spans_of_candidates_have_a_tag(door: str, chat_server: ChatServer) -> None:
+    root, handler = get_dispatcher(), _Spans()
+    root.add_span_handler(handler)
+    try:
+        llm = BestRouteLLM(pool_of(chat_server, HouseLLM(url=chat_server.url)))
+        await answered(llm, door)
+    finally:
+        root.span_handlers.remove(handler)
+    members = [tags for kind, tags in handler.told if kind == "HouseLLM"]
+    assert members == [{"bestroute": "candidate"}] * 3
+    assert not [tags for kind, tags in handler.told if kind == "BestRouteLLM" and tags]
+    assert not handler.open_spans
 
 
 async def test_a_member_s_own_rate_limiter_is_asked_for_every_sample(
