@@ -113,8 +113,13 @@ from bestroute.routers import onnx
 from bestroute.learning import export
 """,
     "ray": """
-import ray.data
-from bestroute.learning import on_ray
+from importlib.resources import files
+from bestroute.learning.engines import RayEngine
+from bestroute.learning.samples import read_samples
+from bestroute.learning.scoring.score import score
+table = read_samples(files("bestroute") / "data" / "demo_samples.parquet").slice(0, 20)
+done = score(table, "scored.parquet", oracle="check", engine=RayEngine(workers=1))
+assert done.missing["oracle_score"] == 0, done
 """,
     "serve": """
 import bestroute.serving.handlers, subprocess
