@@ -57,24 +57,25 @@ async def answers(
     """The model's answer so far, again and again; without `stream` only the whole.
 
     What it has not implemented is not held against it while there is another way: async instead
-    of sync methods, or the whole answer instead of a stream. What it raises quotes no key of its.
+    of sync methods, or the whole answer instead of a stream. What it raises does not quote
+    its keys.
 
     Args:
         llm: The model.
         arguments: Those of its method; with `tools`, of the one that chats with tools.
         stream: Whether pieces are wanted.
     """
-    *others, last = _ways(llm, stream=stream)
-    for blocking, streams in (*others, last):
+    ways = list(_ways(llm, stream=stream))
+    for way in ways:
         begun = False
         try:
-            async with aclosing(_answers(llm, arguments, blocking, streams)) as pieces:
+            async with aclosing(_answers(llm, arguments, *way)) as pieces:
                 async for piece in pieces:
                     begun = True
                     yield piece
             return
         except NotImplementedError:
-            if begun or (blocking, streams) == last:
+            if begun or way == ways[-1]:
                 raise
         except Exception as error:
             silence(error, llm.to_dict())
