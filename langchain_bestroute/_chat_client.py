@@ -14,6 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd, dumps, loads
 from langchain_core.messages import BaseMessage, convert_to_messages
 
+from bestroute._secrets import silence
 from bestroute.client import Alike
 from bestroute.errors import ConfigError
 from langchain_bestroute._completions import Pieces, completion
@@ -62,18 +63,26 @@ class ChatModelClient(Alike):
         model, kwargs = self._prepared(params)
         if stream and hasattr(self.chat_model, "stream_usage"):
             kwargs["stream_usage"] = True
-        answers = quietly(
-            model,
-            [_message(each) for each in messages],
-            kwargs,
-            stream=stream,
-            blocking=is_blocking(self.chat_model, stream=stream),
-        )
+        blocking = is_blocking(self.chat_model, stream=stream)
+        asked = [_message(each) for each in messages]
+        answers = self._silenced(quietly(model, asked, kwargs, stream=stream, blocking=blocking))
         first = await _soon(answers, timeout)
         if stream:
             return _pieces(first, answers, timeout)
         async with aclosing(answers):
             return completion(first)
+
+    async def _silenced(
+        self, answers: AsyncGenerator[BaseMessage, None]
+    ) -> AsyncGenerator[BaseMessage, None]:
+        """The same; what the chat model raises does not quote its keys."""
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield answer
+        except Exception as error:
+            silence(error, dict(self.chat_model))
+            raise
 
     def _prepared(self, params: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
         """The model with the tools bound, and the arguments of the call."""

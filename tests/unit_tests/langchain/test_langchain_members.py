@@ -285,6 +285,28 @@ def test_headers_tell_members_apart_and_nobody_can_guess_them() -> None:
     assert repr(ChatModelClient(headed())) in ran.stdout
 
 
+class Quoting(FakeListChatModel):
+    """Its provider quotes the key that it does not know, which looks like any word."""
+
+    responses: list[str] = Field(default_factory=lambda: ["ok"])
+    house_key: SecretStr = SecretStr("kept-between-us")
+
+    def _call(self, *args: Any, **kwargs: Any) -> str:
+        raise RuntimeError(f"{self.house_key.get_secret_value()} is not known here")
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        self._call()
+        yield ChatGenerationChunk(message=AIMessageChunk(content=""))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_what_a_member_raises_does_not_quote_its_key(streaming: bool) -> None:
+    client = member_of(Quoting()).client
+    assert client is not None
+    with pytest.raises(RuntimeError, match=r"^\*\*\* is not known here$"):
+        await client.acompletion(messages=[{"role": "user", "content": "hi"}], stream=streaming)
+
+
 def test_copies_share_the_chat_model() -> None:
     small = house()
     llm = ChatBestRoute(pool=pool_of(small))
@@ -591,7 +613,7 @@ def waiting() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "bestroute-call"]
 
 
-@pytest.mark.timeout(50)
+@pytest.mark.timeout(250)
 @pytest.mark.parametrize("door", ["invoke", "ainvoke"])
 async def test_a_member_that_hangs_holds_up_no_other(door: str) -> None:
     hanging, healthy = Hanging(), FakeListChatModel(responses=["quick"])
@@ -630,11 +652,11 @@ class Asking(Hanging):
         return ChatResult(generations=[ChatGeneration(message=self.another.invoke("hi"))])
 
 
-@pytest.mark.timeout(50)
+@pytest.mark.timeout(250)
 def test_members_may_ask_members() -> None:
     requests = 45
     another = alone(FakeListChatModel(responses=["deep"]))
-    everyone = threading.Barrier(3 * requests, timeout=20)
+    everyone = threading.Barrier(3 * requests, timeout=100)
     llm = alone(Asking(another=another, everyone=everyone))
     answers = llm.batch(["hi"] * requests, {"max_concurrency": requests})
     assert {answer.content for answer in answers} == {"deep"}
