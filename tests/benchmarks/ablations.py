@@ -5,15 +5,17 @@ Run by `python -m tests.benchmarks.adaptive NAME --train-only`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bestroute.cost import CostModel
@@ -23,10 +25,12 @@ from bestroute.learning.beliefs.train import held_out_match, train_belief
 from bestroute.learning.bestofn import Floats
 from bestroute.learning.evaluation.compare import compare
 from bestroute.learning.evaluation.curves import Curve, sweep
-from bestroute.learning.evaluation.methods import Bench
+from bestroute.learning.evaluation.methods import ADAPTIVE_THRESHOLDS, Bench
 from bestroute.learning.evaluation.report import comparison_markdown
 from bestroute.learning.outcomes import Outcomes
 from bestroute.learning.training.folds import held_out_folds
+from bestroute.policy import State
+from bestroute.policy.adaptive import Adaptive
 from bestroute.policy.belief import FEATURES, Belief
 from bestroute.policy.threshold import ALWAYS_REFERENCE
 from bestroute.rewards.answers import extract_answer
@@ -61,6 +65,35 @@ class Constant:
         return Prediction(self.arms, np.tile(self._mean, (len(queries), 1)), None)
 
 
+class Qualities:
+    """A router whose word on every arm is its predicted quality: no match, the reference's too."""
+
+    def __init__(self, router: Router) -> None:
+        self.arms, self._router = router.arms, router
+
+    def predict(self, queries: Sequence[str]) -> Prediction:
+        """Qualities where match probabilities are looked for."""
+        found = self._router.predict(queries)
+        return replace(found, match=found.quality.clip(0, 1))
+
+
+class ByQuality(Adaptive):
+    """An answer is worth its expected quality, the reference's what the router predicts of it."""
+
+    def _reference_value(self, state: State) -> float:
+        if self.threshold > 1:
+            return math.inf  # or a better answer would be taken for certain
+        return super()._reference_value(state) - 1 + state.match[state.reference]
+
+
+def _never_wrong(recorded: Recorded) -> Recorded:
+    """The same answers beside a reference that is always right: to match it is to be right."""
+    table, score = recorded.table, "oracle_score"
+    reference = pc.equal(table["model"], recorded.pool.reference.name)
+    scores = pc.if_else(reference, 1.0, table[score])
+    return replace(recorded, table=table.set_column(table.column_names.index(score), score, scores))
+
+
 @dataclass(frozen=True)
 class Fold:
     """What was learnt without some queries of the train split, and those queries."""
@@ -69,6 +102,7 @@ class Fold:
     bench: Bench
     router: Router
     episodes: dict[str, Episodes]
+    policy: type[Adaptive] = Adaptive
 
     @classmethod
     def of(
@@ -103,12 +137,26 @@ class Fold:
         )
         return cls(out, bench, trainer(seen), episodes)
 
+    @classmethod
+    def by_quality(
+        cls, recorded: Recorded, outcomes: Outcomes, out: NDArray[np.bool_], trainer: Train
+    ) -> Fold:
+        """Of expected quality where the others are of matches; scores are 0 or 1."""
+        fold = cls.of(_never_wrong(recorded), outcomes, out, lambda seen: Qualities(trainer(seen)))
+        judged = replace(fold.bench, table=recorded.table)
+        return replace(fold, bench=judged, policy=ByQuality)
+
     def adaptive(self, use: Sequence[str]) -> Curve:
         """Of the queries left out, reading these features only."""
         models = {name: train_belief(each, use=use) for name, each in self.episodes.items()}
         seen = self.bench.train
         belief = Belief(models, float(seen.cost[:, seen.reference_index].mean()))
-        return self.bench.adaptive(self.router, belief, permutations=_ORDERS)
+        return self.bench.replays(
+            lambda threshold: self.policy(threshold, belief),
+            self.router,
+            thresholds=ADAPTIVE_THRESHOLDS,
+            permutations=_ORDERS,
+        )
 
     def one_shot(self) -> Curve:
         """At thresholds that all folds share."""
@@ -118,7 +166,7 @@ class Fold:
 
 
 def ablations(name: str) -> str:
-    """Without each feature, without a prior, from fewer queries: on train queries left out."""
+    """Without each feature, without a prior, by quality, from few queries: on queries left out."""
     recorded = load(name)
     outcomes = Outcomes.from_samples(recorded.table, recorded.pool, **SELECTION).select("train")
     masks = held_out_folds(len(outcomes))
@@ -132,6 +180,10 @@ def ablations(name: str) -> str:
     curves["constant prior: query not read"] = _adaptive(
         [Fold.of(recorded, outcomes, out, Constant) for out in masks]
     )
+    if set(recorded.table["oracle_score"].unique().to_pylist()) <= {0.0, 1.0}:
+        curves["expected quality, not a match"] = _adaptive(
+            [Fold.by_quality(recorded, outcomes, out, trainer) for out in masks]
+        )
     curves["answers hidden"] = _adaptive(folds, HIDDEN)
     with patch.object(sample_sets, "is_open", return_value=True):
         texts = [Fold.of(recorded, outcomes, out, trainer) for out in masks]
