@@ -216,6 +216,7 @@ class _Stream:
         if not isinstance(event, Delta):
             return None
         told, self._decided = self._decided, {}
+        # Not in the delta: frameworks add up what is in the deltas of a stream.
         return ModelResponseStream(choices=[{"index": 0, "delta": _delta(event)}], **told)
 
 

@@ -58,7 +58,7 @@ class ServedProvider(BestRouteProvider):
 
 
 class DecisionHeaders(CustomLogger):  # type: ignore[misc]
-    """Tells what was decided in `x-bestroute-*` headers; a stream tells it in its chunks."""
+    """Tells what was decided in `x-bestroute-*` headers; a stream tells it in its last chunk."""
 
     async def async_post_call_response_headers_hook(
         self, data: Any, user_api_key_dict: Any, response: Any, **context: Any
