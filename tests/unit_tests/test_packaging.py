@@ -86,8 +86,8 @@ def test_loading_and_running_a_router_needs_nothing_of_training() -> None:
 FLOORS = (
     (
         *("errors", "failures", "breaker", "deadline", "_aside", "_batches", "_config"),
-        *("_extras", "_files", "_lazy", "_litellm", "_plain", "_routed", "_secrets", "_sync"),
-        *("_tasks", "_walks"),
+        *("_extras", "_files", "_lazy", "_litellm", "_onnx", "_plain", "_routed", "_secrets"),
+        *("_sync", "_tasks", "_walks"),
     ),
     ("client", "pool", "query", "samples", "catalog", "cost", "billing", "calibration"),
     (

@@ -31,8 +31,7 @@ from bestroute.learning.training.ranks import is_first_process
 from bestroute.learning.training.train import uncalibrated
 from bestroute.pool import ModelPool
 from bestroute.rewards.base import RewardModel
-from bestroute.rewards.classifier import ClassifierReward
-from bestroute.rewards.static import CONFIG_FILE, StaticReward
+from bestroute.rewards.folder import load_folder
 from bestroute.routers.base import Router
 
 
@@ -126,8 +125,4 @@ def _show_reliability(
 
 
 def _reward(folder: Path | None) -> RewardModel | None:
-    if folder is None:
-        return None
-    if (folder / CONFIG_FILE).is_file():
-        return StaticReward.from_pretrained(folder)
-    return ClassifierReward(str(folder))
+    return None if folder is None else load_folder(folder)

@@ -1,11 +1,11 @@
-"""A transformer encoder as an ONNX graph in int8; importing this imports torch and onnx."""
+"""A transformer as an ONNX graph; importing this imports torch and onnx."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from bestroute.routers.onnx import INPUT, OUTPUT
-from bestroute.routers.transformer import TransformerEncoder
+from bestroute._onnx import INPUT_IDS, TYPE_IDS
 
 
-class _Sums(torch.nn.Module):
-    """Token ids [1, tokens] -> sum of the last hidden states [dimension]."""
+class Sums(torch.nn.Module):
+    """Token ids [1, tokens] -> sum of the last hidden states [dimension].
+
+    Args:
+        model: An encoder.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -31,38 +34,67 @@ class _Sums(torch.nn.Module):
         return torch.as_tensor(hidden[0].sum(dim=0))
 
 
-def write_int8(encoder: TransformerEncoder, path: Path) -> None:
-    """Write the encoder's graph, embeddings and products of matrices in int8.
+class Logit(torch.nn.Module):
+    """Token ids, and types where the model reads them, [1, tokens] -> its one logit [1].
+
+    Args:
+        model: A sequence classifier.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor, types: torch.Tensor | None = None) -> torch.Tensor:
+        """One pair, nothing of it masked."""
+        more = {} if types is None else {TYPE_IDS: types}
+        found = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), **more)
+        return torch.as_tensor(found.logits[0])
+
+
+def write_graph(
+    module: torch.nn.Module, path: Path, *, longest: int, types: bool = False, int8: bool = True
+) -> None:
+    """Write a module's graph, in int8 its embeddings and products of matrices.
 
     Weights are scaled by output channel, in 7 bits: what all CPUs multiply without overflow.
     Products that narrow stay in float32: those of a feed-forward layer's wide inputs, whose
     outliers one scale for all does not serve.
+
+    Args:
+        module: `Sums` or `Logit`.
+        path: Where to.
+        longest: Most tokens.
+        types: Whether it reads token types beside the ids.
+        int8: Otherwise all stays in float32.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        plain = Path(folder) / "float32.onnx"
-        _trace(encoder, plain)
-        quantize_dynamic(
-            plain,
-            path,
-            op_types_to_quantize=["MatMul", "Gather"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=_narrowing(onnx.load(plain).graph),
-        )
+    inputs = (INPUT_IDS, TYPE_IDS) if types else (INPUT_IDS,)
+    with _quiet():
+        if not int8:
+            _trace(module, path, inputs, longest)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "float32.onnx"
+            _trace(module, plain, inputs, longest)
+            quantize_dynamic(
+                plain,
+                path,
+                op_types_to_quantize=["MatMul", "Gather"],
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=_narrowing(onnx.load(plain).graph),
+            )
 
 
-def _trace(encoder: TransformerEncoder, path: Path) -> None:
-    module = _Sums(encoder.module().cpu()).eval()
-    longest = encoder.max_tokens
+def _trace(module: torch.nn.Module, path: Path, inputs: Sequence[str], longest: int) -> None:
     tokens = torch.export.Dim("tokens", min=1, max=longest)
     program = torch.onnx.export(
-        module,
-        (torch.ones(1, min(longest, 9), dtype=torch.long),),
+        module.cpu().eval(),
+        tuple(torch.ones(1, min(longest, 9), dtype=torch.long) for _ in inputs),
         dynamo=True,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({1: tokens},),
+        input_names=list(inputs),
+        dynamic_shapes=tuple({1: tokens} for _ in inputs),
         verbose=False,
     )
     assert program is not None

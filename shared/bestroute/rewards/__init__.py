@@ -6,6 +6,7 @@ from bestroute.rewards.classifier import ClassifierReward
 from bestroute.rewards.consistency import SelfConsistency, agreement
 from bestroute.rewards.function import FunctionReward
 from bestroute.rewards.judge import JudgeReward
+from bestroute.rewards.onnx import OnnxReward
 from bestroute.rewards.static import StaticReward
 from bestroute.rewards.validity import why_invalid
 
@@ -13,6 +14,7 @@ __all__ = [
     "ClassifierReward",
     "FunctionReward",
     "JudgeReward",
+    "OnnxReward",
     "RewardModel",
     "Scored",
     "Scores",

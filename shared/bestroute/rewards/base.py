@@ -22,6 +22,7 @@ Scores = NDArray[np.float64]
 _KINDS = {
     "consistency": ("bestroute.rewards.consistency", "SelfConsistency"),
     "classifier": ("bestroute.rewards.classifier", "ClassifierReward"),
+    "onnx": ("bestroute.rewards.onnx", "OnnxReward"),
     "static": ("bestroute.rewards.static", "StaticReward"),
 }
 

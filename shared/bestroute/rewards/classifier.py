@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bestroute._extras import require
 from bestroute.errors import ArtifactError, ConfigError, ScoreError
-from bestroute.rewards.base import Scores, checked
-from bestroute.rewards.pairs import PairReward
+from bestroute.rewards.base import Scores
+from bestroute.rewards.encoded import EncodedReward
 from bestroute.rewards.tokens import PairTokenizer
 
 _log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory")  # what torch says o
 _FEATURE = "A sequence-classification reward model"
 
 
-class ClassifierReward(PairReward):
+class ClassifierReward(EncodedReward):
     """Any sequence-classification model with one logit, such as the paper's proxy.
 
     The paper's proxy reward model is OpenAssistant/reward-model-deberta-v3-large-v2
@@ -61,12 +62,11 @@ class ClassifierReward(PairReward):
         self._name = str(name_or_path)
         self._source = {"name_or_path": self._name, "revision": revision}
         self._asked_tokens = max_tokens
-        self._lock = threading.Lock()  # fast tokenizers cannot be shared between threads
         self._device = device or ("cuda" if self._torch.cuda.is_available() else "cpu")
         self._batch_tokens = batch_tokens or (_CPU_TOKENS if self._device == "cpu" else _GPU_TOKENS)
-        self._load(trust_remote_code)
+        super().__init__(self._name, self._load(trust_remote_code))
 
-    def _load(self, trust_remote_code: bool) -> None:
+    def _load(self, trust_remote_code: bool) -> PairTokenizer:
         transformers = require("transformers", feature=_FEATURE, extra="torch")
         name = self._name
         options = {"revision": self._source["revision"], "trust_remote_code": trust_remote_code}
@@ -78,7 +78,8 @@ class ClassifierReward(PairReward):
                 f"{name} has {config.num_labels} logits; a reward model needs exactly one{hint}"
             )
         tokenizer = self._pretrained(transformers.AutoTokenizer, **options)
-        self._tokens = PairTokenizer(tokenizer, self._asked_tokens)
+        self._tokenizer = tokenizer
+        tokens = PairTokenizer(tokenizer, self._asked_tokens)
         self._model, report = self._pretrained(
             transformers.AutoModelForSequenceClassification,
             config=config,
@@ -93,6 +94,7 @@ class ClassifierReward(PairReward):
         self._model.to(self._device).eval()
         if self._device == "cpu":
             self._model.float()  # half precision is slow there, and coarse
+        return tokens
 
     def _pretrained(self, kind: Any, **options: Any) -> Any:
         name = self._name
@@ -103,20 +105,8 @@ class ClassifierReward(PairReward):
                 f"{name} cannot be loaded as a reward model from safetensors: {error}"
             ) from error
 
-    def score_many(self, pairs: Sequence[tuple[str, str]]) -> Scores:
-        """One logit a (query, response) pair [n].
-
-        Pairs of like length run together, equal ones once.
-
-        Raises:
-            ScoreError: The model gave NaN, or one pair alone needs too much memory.
-        """
-        distinct = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
-        with self._lock:
-            scores = self._logits(self._tokens.encode_many(list(distinct)))
-        return checked(scores[[distinct[pair] for pair in pairs]], len(pairs), self._name)
-
     def _logits(self, encoded: Sequence[Mapping[str, Any]]) -> Scores:
+        """One logit a tokenised pair [n]; those of like length run together."""
         scores = np.full(len(encoded), np.nan)
         left = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
         while left:
@@ -160,6 +150,25 @@ class ClassifierReward(PairReward):
         if str(self._device).startswith("cuda"):
             self._torch.cuda.empty_cache()
         _log.warning("out of memory: a batch has now at most %d tokens", self._batch_tokens)
+
+    @property
+    def name(self) -> str:
+        """Hub id or directory."""
+        return self._name
+
+    @property
+    def tokens(self) -> PairTokenizer:
+        """How a pair is read."""
+        return self._tokens
+
+    def module(self) -> Any:
+        """A copy of the PyTorch model."""
+        return copy.deepcopy(self._model)
+
+    def save_tokenizer(self, path: str | Path) -> None:
+        """Save the tokenizer in one file, as `tokenizers` reads it."""
+        with self._lock:
+            self._tokenizer.backend_tokenizer.save(str(path))
 
     def config(self) -> dict[str, Any]:
         """How to build it again; never a leave to run code that comes with the model."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from safetensors.numpy import load_file, save_file
 from bestroute.errors import ArtifactError, ConfigError
 from bestroute.rewards.base import Scores, checked
 from bestroute.rewards.features import PAIR_FEATURES_VERSION, RESPONSE_FEATURES, pair_features
+from bestroute.rewards.folder import CONFIG_FILE, read_description, write_description
 from bestroute.rewards.pairs import PairReward
 from bestroute.routers.base import Floats
 from bestroute.routers.encoder import Encoder, load_encoder
 
 KIND = "static"
 
-CONFIG_FILE, _WEIGHTS = "reward.json", "reward.safetensors"
+_WEIGHTS = "reward.safetensors"
 _FARTHEST = 4.0
 _TENSORS = ("centre", "scale", "weight")
 
@@ -100,8 +100,7 @@ class StaticReward(PairReward):
             "features_version": PAIR_FEATURES_VERSION,
             "encoder": self._encoder.config(),
         }
-        text = json.dumps(description, indent=2) + "\n"
-        (self._folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        write_description(self._folder, description)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> StaticReward:
@@ -127,12 +126,8 @@ def standardise(features: Floats, centre: Floats, scale: Floats) -> Floats:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} is absent or damaged: {error}") from error
-    if not isinstance(data, dict) or not isinstance(data.get("encoder"), dict):
+    data, path = read_description(folder), folder / CONFIG_FILE
+    if not isinstance(data.get("encoder"), dict):
         raise ArtifactError(f"{path} is damaged: it names no encoder")
     if data.get("features_version") != PAIR_FEATURES_VERSION:
         raise ArtifactError(

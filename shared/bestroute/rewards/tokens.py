@@ -40,8 +40,23 @@ class PairTokenizer:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self._tokenizer = tokenizer
-        self._max_tokens = min(max_tokens, tokenizer.model_max_length)
+        self._max_tokens = min(max_tokens, int(tokenizer.model_max_length))
         self._warned = False
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest pair."""
+        return self._max_tokens
+
+    @property
+    def templated(self) -> bool:
+        """Whether pairs are read as a chat."""
+        return bool(self._tokenizer.chat_template)
+
+    @property
+    def typed(self) -> bool:
+        """Whether tokens come with the type of their text: query or response."""
+        return "token_type_ids" in self._tokenizer.model_input_names
 
     def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
         """`encode` of each pair, faster.
@@ -79,8 +94,8 @@ class PairTokenizer:
         return self._tokenizer.pad(list(batch), return_tensors="pt")
 
     def _end(self, text: str) -> str:
-        """No more of a text than could be kept."""
-        return text[-self._max_tokens * _LONGEST_TOKEN :]
+        """No more of a text than could be kept, and no lone surrogates: no tokenizer takes them."""
+        return text[-self._max_tokens * _LONGEST_TOKEN :].encode("utf-8", "replace").decode()
 
     def _tokens(self, query: str, response: str) -> Mapping[str, Any]:
         return self._all_tokens([(query, response)])[0]
@@ -111,11 +126,10 @@ class PairTokenizer:
         return self._drop(query, excess), response
 
     def _length(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self._tokenizer([text], add_special_tokens=False)["input_ids"][0])
 
     def _drop(self, text: str, count: int) -> str:
         """The text without its first tokens."""
-        offsets = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
-            "offset_mapping"
-        ]
+        columns = self._tokenizer([text], add_special_tokens=False, return_offsets_mapping=True)
+        offsets = columns["offset_mapping"][0]
         return text[max(1, offsets[count][0]) :] if count < len(offsets) else ""

@@ -21,12 +21,18 @@ from bestroute.errors import ConfigError, DataError
 from bestroute.learning.samples import canonical
 from bestroute.learning.scoring.references import References
 from bestroute.learning.scoring.verifiers import parse_check, verify
-from bestroute.rewards import ClassifierReward, FunctionReward, JudgeReward, RewardModel
+from bestroute.rewards import (
+    ClassifierReward,
+    FunctionReward,
+    JudgeReward,
+    OnnxReward,
+    RewardModel,
+)
 from bestroute.rewards.static import StaticReward
 
 KINDS = (
-    "check, references, judge:MODEL, classifier:NAME, static:FOLDER, function:PATH.py:NAME "
-    "or function:MODULE:NAME"
+    "check, references, judge:MODEL, classifier:NAME, static:FOLDER, onnx:FOLDER, "
+    "function:PATH.py:NAME or function:MODULE:NAME"
 )
 
 
@@ -88,8 +94,8 @@ def scorer(source: Source, *, trust_remote_code: bool = False) -> Scorer:
 
     Args:
         source: A reward model; or `check` (the column of that name), `references` (the column
-            `reference_answer`), `judge:MODEL`, `classifier:NAME`, `static:FOLDER`, or
-            `function:PATH.py:NAME` / `function:MODULE:NAME`, a function
+            `reference_answer`), `judge:MODEL`, `classifier:NAME`, `static:FOLDER`,
+            `onnx:FOLDER`, or `function:PATH.py:NAME` / `function:MODULE:NAME`, a function
             `(query, response) -> float`, which runs as your own code.
         trust_remote_code: Run code that comes with a classifier.
 
@@ -119,6 +125,7 @@ _REWARDS: Mapping[str, Callable[[str, bool], RewardModel]] = {
     "judge": lambda name, trust: JudgeReward(name),
     "classifier": lambda name, trust: ClassifierReward(name, trust_remote_code=trust),
     "static": lambda name, trust: StaticReward.from_pretrained(name),
+    "onnx": lambda name, trust: OnnxReward(name),
 }
 
 
