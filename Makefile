@@ -26,14 +26,13 @@ serve:
 	.venv-serve/bin/python -m pytest -q tests/integration_tests/test_serve.py
 
 # One model name in frameworks that speak LiteLLM, in two environments of their own: CrewAI pins
-# what the others need newer. From 1.7 on it wants mcp < 2 and LiteLLM's extra mcp wants >= 2: pip
-# would try every pair of releases.
+# what the others need newer.
 frameworks:
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/pip install --quiet --constraint constraints.txt --editable . dspy "openai-agents[litellm]" langchain-litellm llama-index-llms-litellm $(PYTEST)
 	.venv-frameworks/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
 	$(PYTHON) -m venv .venv-crewai
-	.venv-crewai/bin/pip install --quiet --constraint constraints.txt --editable . "crewai>=1.6,<1.7" $(PYTEST)
+	.venv-crewai/bin/pip install --quiet --constraint constraints.txt --editable . "crewai>=1.15" $(PYTEST)
 	.venv-crewai/bin/python -m pytest -q tests/integration_tests/test_provider_frameworks.py
 
 # Collecting and scoring on a local Ray cluster of two workers.

@@ -76,7 +76,7 @@ class Row:
     streaming: bool = False
 
 
-IMPATIENT = {"params": {"timeout": 0.15}}
+IMPATIENT = {"params": {"timeout": 0.5}}
 JSON = {"response_format": {"type": "json_object"}}
 AGAIN = "asked again, then another model"
 OTHER = "another model"
@@ -320,7 +320,7 @@ ROWS = (
         endless_stream,
         calls=1,
         answers=DeadlineError,
-        options={"timeout": 0.4},
+        options={"timeout": 1.5},
         said="time was over",
         streaming=True,
         rests="third",
@@ -330,7 +330,7 @@ ROWS = (
         "others are asked in time",
         hang,
         calls=1,
-        options={"timeout": 0.6},
+        options={"timeout": 2.0},
         streaming=True,
         rests="third",
         said="everyone else is asked",

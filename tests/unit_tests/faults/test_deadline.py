@@ -44,13 +44,6 @@ ILL: dict[str, Fault] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _warm() -> None:
-    """LiteLLM takes its time for the first stream of a process."""
-    with FaultServer() as server:
-        list(engine(server, "small", arm="small:1").stream("hi"))
-
-
 async def timed(router: BestRoute, **options: Any) -> tuple[Any, float]:
     """The response or error, and how long it took."""
     await router.warmup()
