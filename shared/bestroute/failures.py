@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -31,6 +32,7 @@ _NOT_OF_THE_REQUEST = {
     "UnsupportedParamsError",  # another model may take it
 }
 _MAY_REFUSE_N = ("UnsupportedParamsError", "BadRequestError", "UnprocessableEntityError")
+_A_KEY = re.compile(r"API[ _]KEY", re.I)
 _LONGEST_WAIT = 60.0
 
 
@@ -83,7 +85,7 @@ class Failure(Enum):
 def describe(error: BaseException) -> str:
     """Class and first line: messages of providers may quote the whole request."""
     if (keyless := next(filter(_is_missing_key, _causes(error)), None)) is not None:
-        return f"no API key ({_first_line(keyless)} In a pool: params.api_key)"
+        return f"no API key ({_first_line(keyless).rstrip('.')}. In a pool: params.api_key)"
     name, first = type(error).__name__, _first_line(error)
     while first != (first := first.removeprefix("litellm.").removeprefix(f"{name}: ")):
         pass  # LiteLLM repeats the class
@@ -165,6 +167,8 @@ def _status(error: BaseException) -> int | None:
 def _is_missing_key(error: BaseException) -> bool:
     """Whether a package would not even ask; LiteLLM takes that for a server's failure."""
     kind = type(error)
+    if kind is ValueError:  # LiteLLM's own, of Gemini, Fireworks ...
+        return _A_KEY.search(str(error)) is not None
     return kind.__module__.partition(".")[0] == "openai" and kind.__name__ == "OpenAIError"
 
 

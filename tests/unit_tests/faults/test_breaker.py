@@ -132,15 +132,20 @@ async def test_a_refused_key_is_left_out_at_once(server: FaultServer) -> None:
     assert asked(server) == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("openai/small", "OPENAI_API_KEY"), ("gemini/gemini-2.0-flash", "GEMINI_API_KEY")],
+)
 async def test_a_missing_key_is_not_asked_with(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    model: str, variable: str, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    router = engine(server, small={"params": {"api_key": None}})
+    for name in (variable, "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    router = engine(server, small={"model": model, "params": {"api_key": None}})
     response = await router.acomplete("hi")
     assert response.model == "big"
     (call,) = [call for call in response.calls if call.model == "small"]
-    assert str(call.error).startswith("no API key") and "`OPENAI_API_KEY`" in str(call.error)
+    assert str(call.error).startswith("no API key") and variable in str(call.error)
     assert "small" in router.breaker.resting()
 
 
