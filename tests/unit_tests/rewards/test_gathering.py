@@ -21,11 +21,13 @@ class Lengths(PairReward):
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.threads: set[threading.Thread] = set()
         self.leave = threading.Event()
         self.began = threading.Event()
 
     def score_many(self, pairs: Sequence[tuple[str, str]]) -> Scores:
         self.batches.append([response for _, response in pairs])
+        self.threads.add(threading.current_thread())
         self.began.set()
         assert self.leave.wait(10)
         if any(query == "broken" for query, _ in pairs):
@@ -96,7 +98,7 @@ async def test_no_thread_stays_behind() -> None:
     reward.leave.set()
     await asyncio.gather(*(reward.ascore("q", ["a"]) for _ in range(50)))
     for _ in range(100):
-        if "bestroute-batches" not in {thread.name for thread in threading.enumerate()}:
+        if not any(thread.is_alive() for thread in reward.threads):
             return
         await asyncio.sleep(0.01)
     pytest.fail("the thread still runs")
