@@ -17,6 +17,7 @@ from bestroute.errors import ConfigError
 from bestroute.policy.base import Thresholded
 from bestroute.rewards.base import RewardModel
 from bestroute.rewards.classifier import ClassifierReward
+from bestroute.rewards.folder import CONFIG_FILE
 from bestroute.rewards.onnx import OnnxReward, describe
 from bestroute.routers.onnx import OnnxEncoder
 from bestroute.routers.transformer import TransformerEncoder
@@ -187,6 +188,7 @@ def export_reward(
     if not int8 and not np.allclose(
         made.score_many(_PAIRS), reward.score_many(_PAIRS), rtol=_TOLERANCE, atol=_TOLERANCE
     ):
+        (target / CONFIG_FILE).unlink()  # so that nobody loads it
         raise ConfigError(f"{reward.name} scores otherwise once it is exported")
     return made
 

@@ -108,7 +108,7 @@ def load_reward(config: Mapping[str, Any]) -> RewardModel:
         MissingExtraError: Its packages are not installed.
     """
     kind = config.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ArtifactError(
             f"unknown kind of reward model {kind!r} (known: {', '.join(_KINDS)}); "
             "pass a reward model of your own as reward="

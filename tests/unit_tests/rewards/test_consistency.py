@@ -89,7 +89,7 @@ def test_a_users_extractor_cannot_be_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"kind": "os.system"}, {"kind": "consistency", "encoder": 3}]
+    "config", [{}, {"kind": "os.system"}, {"kind": []}, {"kind": "consistency", "encoder": 3}]
 )
 def test_damaged_descriptions_are_refused(config: dict[str, object]) -> None:
     with pytest.raises(ArtifactError):

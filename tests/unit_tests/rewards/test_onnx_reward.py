@@ -261,3 +261,14 @@ def test_what_cannot_be_exported_says_why(original: ClassifierReward, tmp_path: 
     tokenizer(chat, "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}")
     with pytest.raises(ConfigError, match="as a chat"):
         export_reward(ClassifierReward(str(chat), device="cpu"), tmp_path / "onnx")
+
+
+def test_an_export_that_is_not_faithful_cannot_be_loaded(
+    original: ClassifierReward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = np.arange(3.0)
+    monkeypatch.setattr(original, "score_many", lambda pairs: other)
+    with pytest.raises(ConfigError, match="scores otherwise"):
+        export_reward(original, tmp_path)
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        load_folder(tmp_path)
