@@ -18,6 +18,7 @@ from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import LLM, CustomLLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
+from pydantic import SecretStr
 
 from bestroute._secrets import silence
 from bestroute._sync import in_sync_door
@@ -78,8 +79,18 @@ async def answers(
             if begun or way == ways[-1]:
                 raise
         except Exception as error:
-            silence(error, llm.to_dict())
+            silence(error, _known(llm))
             raise
+
+
+def _known(llm: LLM) -> dict[str, Any]:
+    """All that the model holds by name; its dump often leaves out keys."""
+    texts = {
+        name: value
+        for name, value in (llm.__pydantic_private__ or {}).items()
+        if isinstance(value, str | SecretStr)
+    }
+    return {**texts, **dict(llm), **llm.to_dict()}
 
 
 def _ways(llm: LLM, *, stream: bool) -> Iterator[tuple[bool, bool]]:

@@ -76,7 +76,7 @@ class Pieces:
 
 def _added(delta: str | None, so_far: str, before: str) -> str:
     """What is new; not every package says, and some say it as a whole."""
-    if delta is not None:
+    if delta:
         return delta
     return so_far.removeprefix(before) if so_far.startswith(before) else ""
 

@@ -109,9 +109,16 @@ def offer(params: Mapping[str, Any], *, openai: bool, takes: Container[str]) -> 
         params: OpenAI's parameters of a call.
         openai: Whether the model's package takes a choice in OpenAI's words.
         takes: Names of the arguments that the package has.
+
+    Raises:
+        ValueError: A tool that is no function.
     """
     tools, choice = params.get("tools") or [], params.get("tool_choice")
-    named = choice["function"]["name"] if isinstance(choice, Mapping) else None
+    for tool in tools:
+        if "function" not in tool:
+            raise ValueError(f"a tool of type {tool.get('type')!r} is no tool of LlamaIndex's")
+    function = choice.get("function") if isinstance(choice, Mapping) else None
+    named = function["name"] if function else None
     if not openai:
         tools = [] if choice == "none" else tools
         tools = [tool for tool in tools if named in (None, tool["function"]["name"])]

@@ -85,11 +85,17 @@ class Failure(Enum):
 def describe(error: BaseException) -> str:
     """Class and first line: messages of providers may quote the whole request."""
     if (keyless := next(filter(_is_missing_key, _causes(error)), None)) is not None:
-        return f"no API key ({_first_line(keyless).rstrip('.')}. In a pool: params.api_key)"
+        # A client's own is nothing that the pool could give it.
+        hint = ". In a pool: params.api_key" if _is_litellms(error) else ""
+        return f"no API key ({_first_line(keyless).rstrip('.')}{hint})"
     name, first = type(error).__name__, _first_line(error)
     while first != (first := first.removeprefix("litellm.").removeprefix(f"{name}: ")):
         pass  # LiteLLM repeats the class
     return f"{name}: {first}"
+
+
+def _is_litellms(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "litellm"
 
 
 def _first_line(error: BaseException) -> str:

@@ -36,7 +36,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.tools import FunctionTool
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from bestroute import Arm, BestRoute, ModelPool, PooledModel, catalog
 from bestroute.errors import ConfigError, PoolMismatchError, SamplingError
@@ -608,6 +608,7 @@ OTHER = {"type": "function", "function": {"name": "other"}}
         ("auto", ["f", "other"], False),
         ("required", ["f", "other"], True),
         ({"type": "function", "function": {"name": "f"}}, ["f"], True),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}, ["f", "other"], False),
     ],
 )
 async def test_a_tool_choice_in_the_words_of_every_package(
@@ -649,6 +650,13 @@ async def test_an_llm_that_cannot_call_tools_fails() -> None:
     drawn = await drawn_from(MockLLM(), tools=[TOOL])
     assert not drawn.samples
     assert str(drawn.failures[0]) == "MockLLM cannot call tools"
+
+
+async def test_a_tool_that_is_no_function_fails() -> None:
+    llm = Scripted(responses=[text("ok")])
+    drawn = await drawn_from(llm, tools=[TOOL, {"type": "web_search"}])
+    assert not llm.asked
+    assert str(drawn.failures[0]) == "a tool of type 'web_search' is no tool of LlamaIndex's"
 
 
 async def test_other_parameters_are_arguments_of_the_call() -> None:
@@ -733,6 +741,36 @@ def alone(small: LLM, **fields: Any) -> BestRouteLLM:
     return BestRouteLLM(pool, max_retries=0)
 
 
+class Quoting(Scripted):
+    """Writes none of its keys down, as many packages; its provider quotes them."""
+
+    api_key: str = Field(default="kept-between-us", exclude=True)
+    _token: str = PrivateAttr(default="between-us-too")
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Nothing."""
+        raise RuntimeError(f"{self.api_key} and {self._token} are not known here")
+
+
+async def test_what_it_raises_does_not_quote_keys_that_it_does_not_write_down() -> None:
+    client = LLMClient(Quoting())
+    with pytest.raises(RuntimeError, match=r"^\*\*\* and \*\*\* are not known here$"):
+        await client.acompletion(messages=[{"role": "user", "content": "hi"}])
+
+
+class Keyless(Scripted):
+    """Has no key, and asks nobody."""
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Nothing."""
+        raise ValueError("Set HOUSE_API_KEY.")
+
+
+async def test_a_missing_key_is_not_the_pool_s() -> None:
+    (call,) = (await drawn_from(Keyless())).calls
+    assert call.error == "no API key (Set HOUSE_API_KEY)"
+
+
 class Narrow(Scripted):
     """Takes no arguments beside the messages."""
 
@@ -764,12 +802,11 @@ def waiting() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "bestroute-call"]
 
 
-@pytest.mark.timeout(50)
+@pytest.mark.timeout(250)
 @pytest.mark.parametrize("door", ["complete", "acomplete"])
 async def test_a_member_that_hangs_holds_up_no_other(door: str) -> None:
     hanging, healthy = Hanging(), Said()
-    params = {"timeout": 0.5}
-    slow, fast = alone(hanging, params=params), alone(healthy, params=params)
+    slow, fast = alone(hanging, params={"timeout": 0.5}), alone(healthy, params={"timeout": 30})
     slow.engine.breaker.failures = 10**9  # it would let the model rest
     count = 30
     if door == "complete":
@@ -873,9 +910,10 @@ class Silent(Scripted):
         raise NotImplementedError("no streams")
 
 
+@pytest.mark.parametrize("delta", [None, ""])
 @pytest.mark.parametrize("door", ["stream_chat", "astream_chat"])
-async def test_an_llm_that_cannot_stream_brings_one_piece(door: str) -> None:
-    assert await pieces_of(alone(Silent(responses=[text("a b")])), door) == ["a b"]
+async def test_an_llm_that_cannot_stream_brings_one_piece(door: str, delta: str | None) -> None:
+    assert await pieces_of(alone(Silent(responses=[text("a b", delta=delta)])), door) == ["a b"]
 
 
 @pytest.mark.parametrize("door", ["chat", "achat", "stream_chat", "astream_chat"])
