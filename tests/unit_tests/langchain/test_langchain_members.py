@@ -617,8 +617,7 @@ def waiting() -> list[threading.Thread]:
 @pytest.mark.parametrize("door", ["invoke", "ainvoke"])
 async def test_a_member_that_hangs_holds_up_no_other(door: str) -> None:
     hanging, healthy = Hanging(), FakeListChatModel(responses=["quick"])
-    params = {"timeout": 0.5}
-    slow, fast = alone(hanging, params=params), alone(healthy, params=params)
+    slow, fast = alone(hanging, params={"timeout": 0.5}), alone(healthy, params={"timeout": 30})
     slow.engine.breaker.failures = 10**9  # it would let the model rest
     count = 50
     if door == "invoke":
