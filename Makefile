@@ -14,8 +14,8 @@ lint:
 types:
 	$(PYTHON) -m mypy
 
-unit:
-	$(PYTHON) -m pytest -q
+unit: # two processes, a module each
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 test: install lint types unit
 
