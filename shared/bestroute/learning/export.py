@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from bestroute.routers.transformer import TransformerEncoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_log = logging.getLogger(__name__)
 
 SampleSets = Sequence[tuple[str, Sequence[str]]]
 """Queries, each with the responses that the best is picked of."""
@@ -91,7 +94,8 @@ def export(
 
     Args:
         router: Directory or hub id of a saved router.
-        output: Directory of the new one, which needs neither torch nor transformers.
+        output: Directory of the new one, which needs neither torch nor transformers, unless a
+            reward model that cannot be exported stays as it is; a warning says so.
         queries: To compare match probabilities on.
         sample_sets: To compare the reward model's picks on.
         int8_reward: Whether a `ClassifierReward` is in int8, too; in float32 it scores as before.
@@ -112,7 +116,12 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         _replace_encoders(parts, Path(folder))
         if isinstance(old, ClassifierReward):
-            engine.reward = export_reward(old, Path(folder) / "reward", int8=int8_reward)
+            try:
+                engine.reward = export_reward(old, Path(folder) / "reward", int8=int8_reward)
+            except ConfigError as error:
+                if not parts:
+                    raise
+                _log.warning("the reward model stays as it is, and needs torch: %s", error)
         if engine.calibration is not None and isinstance(engine.policy, Thresholded):
             engine.policy = engine.policy.at(vars(engine.policy)["threshold"])
         engine.calibration = None

@@ -28,7 +28,10 @@ from bestroute.learning.export import agreement_of, export, export_reward  # noq
 from bestroute.learning.training.train import train_router  # noqa: E402
 from bestroute.rewards import ClassifierReward, OnnxReward  # noqa: E402
 from bestroute.rewards.folder import load_folder  # noqa: E402
-from bestroute.routers import StaticEncoder  # noqa: E402
+from bestroute.routers import Encoder, StaticEncoder  # noqa: E402
+from bestroute.routers.onnx import OnnxEncoder  # noqa: E402
+from bestroute.routers.transformer import TransformerEncoder  # noqa: E402
+from tests.tiny_bert import save_tiny_bert  # noqa: E402
 from tests.tiny_reward import save_model, tokenizer  # noqa: E402
 
 QUERY = "a b c"
@@ -204,10 +207,10 @@ def test_without_the_runtime_the_extra_is_named(
 # What is exported
 
 
-def saved_router(folder: Path, reward: ClassifierReward) -> Path:
+def saved_router(folder: Path, reward: ClassifierReward, encoder: Encoder | None = None) -> Path:
     queries = [f"{letter} b c" for letter in "abcdefghijklmnopqrstuvwxyz"]
     labels = np.column_stack([np.arange(26) % 2, np.arange(26) % 3 > 0, np.ones(26)]).astype(float)
-    router = train_router(queries, labels, POOL.arms, "b", encoder=StaticEncoder())
+    router = train_router(queries, labels, POOL.arms, "b", encoder=encoder or StaticEncoder())
     BestRoute(POOL, router=router, threshold=0.5, reward=reward).save_pretrained(folder)
     return folder
 
@@ -259,8 +262,26 @@ def test_what_cannot_be_exported_says_why(original: ClassifierReward, tmp_path: 
         export_reward(original, original.name)
     chat = shutil.copytree(original.name, tmp_path / "chat")
     tokenizer(chat, "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}")
+    reward = ClassifierReward(str(chat), device="cpu")
     with pytest.raises(ConfigError, match="as a chat"):
-        export_reward(ClassifierReward(str(chat), device="cpu"), tmp_path / "onnx")
+        export_reward(reward, tmp_path / "onnx")
+    with pytest.raises(ConfigError, match="as a chat"):
+        export(saved_router(tmp_path / "torch", reward), tmp_path / "onnx")
+
+
+def test_a_reward_model_that_cannot_be_exported_holds_up_no_encoder(
+    original: ClassifierReward, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = shutil.copytree(original.name, tmp_path / "chat")
+    tokenizer(chat, "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}")
+    encoder = TransformerEncoder(save_tiny_bert(tmp_path / "tiny", list("abc")), device="cpu")
+    reward = ClassifierReward(str(chat), device="cpu")
+    router = saved_router(tmp_path / "torch", reward, encoder)
+    exported = export(router, tmp_path / "onnx", sample_sets=[("a", RESPONSES)])
+    assert isinstance(vars(exported.engine.router)["encoder"], OnnxEncoder)
+    assert isinstance(exported.engine.reward, ClassifierReward)
+    assert exported.agreement is None
+    assert "stays as it is, and needs torch" in caplog.text
 
 
 def test_an_export_that_is_not_faithful_cannot_be_loaded(
