@@ -24,7 +24,7 @@ OUTSIDE = b"location"
 """The key that says in which other file a tensor lies: a graph without it reads none."""
 
 _EXTRA = "onnx"
-_MOST_BYTES = 2**31
+MOST_BYTES = 2**31
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -113,7 +113,7 @@ def _digest(graph: bytes, tokenizer: bytes) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > MOST_BYTES:
             raise ArtifactError(f"{path} is larger than 2 GiB, which no ONNX graph is")
         return path.read_bytes()
     except OSError as error:

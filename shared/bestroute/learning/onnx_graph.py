@@ -14,7 +14,8 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from bestroute._onnx import INPUT_IDS, TYPE_IDS
+from bestroute._onnx import INPUT_IDS, MOST_BYTES, TYPE_IDS
+from bestroute.errors import ConfigError
 
 
 class Sums(torch.nn.Module):
@@ -67,15 +68,19 @@ def write_graph(
         longest: Most tokens.
         types: Whether it reads token types beside the ids.
         int8: Otherwise all stays in float32.
+
+    Raises:
+        ConfigError: In float32 it is too large.
     """
     inputs = (INPUT_IDS, TYPE_IDS) if types else (INPUT_IDS,)
     with _quiet():
+        program = _trace(module, inputs, longest)
         if not int8:
-            _trace(module, path, inputs, longest)
+            _save(program, path)
             return
         with tempfile.TemporaryDirectory() as folder:
             plain = Path(folder) / "float32.onnx"
-            _trace(module, plain, inputs, longest)
+            program.save(plain)
             quantize_dynamic(
                 plain,
                 path,
@@ -87,7 +92,7 @@ def write_graph(
             )
 
 
-def _trace(module: torch.nn.Module, path: Path, inputs: Sequence[str], longest: int) -> None:
+def _trace(module: torch.nn.Module, inputs: Sequence[str], longest: int) -> Any:
     tokens = torch.export.Dim("tokens", min=1, max=longest)
     program = torch.onnx.export(
         module.cpu().eval(),
@@ -98,7 +103,16 @@ def _trace(module: torch.nn.Module, path: Path, inputs: Sequence[str], longest: 
         verbose=False,
     )
     assert program is not None
-    program.save(path)
+    return program
+
+
+def _save(program: Any, path: Path) -> None:
+    """In one file; by itself torch puts weights of more than 1.5 GiB beside it."""
+    held = [each.const_value for each in program.model.graph.initializers.values()]
+    size = sum(each.nbytes for each in held if each is not None)
+    if size >= MOST_BYTES:
+        raise ConfigError(f"weights of {size / 2**30:.1f} GiB are more than one graph holds (2)")
+    path.write_bytes(program.model_proto.SerializeToString())
 
 
 def _narrowing(graph: Any) -> list[str]:

@@ -293,3 +293,17 @@ def test_an_export_that_is_not_faithful_cannot_be_loaded(
         export_reward(original, tmp_path)
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load_folder(tmp_path)
+
+
+def test_a_large_model_is_one_file_too(
+    original: ClassifierReward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bestroute.learning import onnx_graph
+
+    size = "torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD"
+    monkeypatch.setattr(size, 1)  # bytes, instead of 1.5 GiB: the paper's proxy has more
+    export_reward(original, tmp_path / "large")
+    export_reward(original, tmp_path / "int8", int8=True)
+    monkeypatch.setattr(onnx_graph, "MOST_BYTES", 1000)
+    with pytest.raises(ConfigError, match="more than one graph holds"):
+        export_reward(original, tmp_path / "too-large")
