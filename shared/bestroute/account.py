@@ -105,8 +105,9 @@ class Account:
     def undecided(self, policy: str, error: Exception) -> Accept:
         """The policy failed: what came so far is accepted."""
         why = f"the policy {policy!r} failed ({type(error).__name__}: {error}): what came is taken"
-        self.degraded.append(why)
-        _log.warning("%s", why, exc_info=error)
+        if why not in self.degraded:
+            self.degraded.append(why)
+            _log.warning("%s", why, exc_info=error)
         return Accept(reason=why)
 
     def look(self, model: str, state: State) -> None:

@@ -121,7 +121,7 @@ class Loop:
                 self._note_what_was_too_dear()
             return move
         except Exception as error:
-            if not self.state.has_samples:
+            if not self.account.samples:
                 raise
             return self.account.undecided(self._policy.name, error)
 

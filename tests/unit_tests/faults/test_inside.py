@@ -192,6 +192,9 @@ async def test_a_policy_that_fails_amid_a_call(server: FaultServer) -> None:
     assert response.degraded == (
         "the policy 'wants' failed (KeyError: 'plan'): what came is taken",
     )
+    response = await router.acomplete("hi", response_format={"type": "json_object"})
+    assert response.model == "small"  # no JSON, but all that there is
+    assert any("no valid sample" in why for why in response.degraded)
     server.script = {"small": status(401)}
     with pytest.raises(KeyError, match="plan"):  # there is nothing to answer with
         await router.acomplete("hi")
