@@ -155,7 +155,9 @@ def test_an_answer_cannot_drive_the_terminal(pool: Path, chat_server: ChatServer
 def test_recorded_samples_can_be_talked_to(tmp_path: Path) -> None:
     lines, file = ("/example", "/example", "What nobody recorded"), tmp_path / "calls.sqlite"
     output, found = talked(tmp_path, "--demo", "--ledger", file, lines=lines)
-    kept = summarise(file)
+    end = time.monotonic() + 30
+    while (kept := summarise(file)).ok + kept.errors < 3 and time.monotonic() < end:
+        time.sleep(0.05)  # nobody waits for the row of a call that failed
     assert (kept.ok, kept.errors) == (2, 1)
     assert kept.cost == pytest.approx(found["cost"])
     assert kept.savings == pytest.approx(found["estimated_savings"])
