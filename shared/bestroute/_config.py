@@ -60,6 +60,10 @@ def read_yaml(source: str | Path) -> tuple[str, Any, dict[Location, int]]:
 def _read(path: Path, where: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except IsADirectoryError as error:
+        raise ConfigError(
+            f"{where}: is a directory, not a YAML file; from_pretrained loads a saved router"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ WEIGHTS_FILE = "router.safetensors"
 POLICY_FILE = "policy.safetensors"
 CARD_FILE = "README.md"
 
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # the hub's names without an owner are its own
 _log = logging.getLogger(__name__)
 
 _BELIEF = "belief"
@@ -220,6 +222,11 @@ def _folder(name_or_path: str | Path, revision: str | None) -> tuple[Path, bool]
     folder = Path(name_or_path)
     if folder.is_dir():
         return folder, False
+    if not _HUB_ID.fullmatch(str(name_or_path)):
+        raise ArtifactError(
+            f"{name_or_path!s} is neither a directory nor a hub id (owner/name); "
+            "`bestroute fit pool.yaml prompts.jsonl -o router/` makes a directory"
+        )
     hub = require("huggingface_hub", feature="Loading from the hub", extra="all")
     try:
         files = [CONFIG_FILE, WEIGHTS_FILE, POLICY_FILE, *(f"*/{pattern}" for pattern in BUNDLED)]

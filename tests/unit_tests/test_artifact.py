@@ -435,3 +435,15 @@ def test_what_is_neither_a_directory_nor_on_the_hub(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ArtifactError, match="neither a directory nor a hub id"):
         BestRoute.from_pretrained(name)
+
+
+@pytest.mark.parametrize("name", ["router", "router/", "./router", "../some/router", "pool.yaml"])
+def test_a_path_with_a_typo_asks_no_hub(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked.append)
+    with pytest.raises(ArtifactError, match="neither a directory nor a hub id"):
+        BestRoute.from_pretrained(name)
+    assert not asked

@@ -96,7 +96,11 @@ def test_no_models_is_a_config_error(data: dict[str, Any]) -> None:
 def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Any) -> None:
     binary = tmp_path / "pool.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    for path, said in [(tmp_path / "none.yaml", "cannot be read"), (binary, "UTF-8")]:
+    for path, said in [
+        (tmp_path / "none.yaml", "cannot be read"),
+        (tmp_path, "is a directory.*from_pretrained"),
+        (binary, "UTF-8"),
+    ]:
         with pytest.raises(ConfigError, match=said):
             ModelPool.from_yaml(path)
     with pytest.raises(ConfigError, match="models:"):
