@@ -64,7 +64,9 @@ class Request(BaseModel):
                 raise ValueError(f"{name} {wrong}")
         self._check_messages()
         if self.params.get("n", 1) != 1:
-            raise ValueError("n is chosen by the router: leave it out; max_n limits it")
+            raise ValueError(
+                "n is chosen by the router; max_n, or max_samples in the pool, limits it"
+            )
         for name in _NOT_PARAMS:
             if name in self.params:
                 raise ValueError(f"{name} is no parameter of a routed request; leave it out")
