@@ -86,4 +86,5 @@ class Cascade:
         )
         if not seen and state.failed:
             seen = f"{', '.join(sorted(state.failed))} failed"
-        return f"uncalibrated cascade: {seen or 'no two samples to compare'}; "
+        nothing = "no two samples to compare for less than the reference costs"
+        return f"uncalibrated cascade: {seen or nothing}; "
