@@ -5,6 +5,7 @@ After a change: `jupyter execute --inplace docs/notebooks/NAME.ipynb`.
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ip
 
 
 def _kinds(notebook: Any) -> list[list[tuple[str, str]]]:
-    """What each cell puts out: text, a value, a warning ..."""
-    return [
+    """What each cell puts out: text (in however many pieces), a value, a warning ..."""
+    kinds = [
         [(output.output_type, output.get("name", "")) for output in cell.get("outputs", ())]
         for cell in notebook.cells
     ]
+    return [[kind for kind, _ in groupby(each)] for each in kinds]
 
 
 @pytest.mark.slow

@@ -136,10 +136,8 @@ async def test_the_others_are_asked_once_each(server: FaultServer) -> None:
     server.script = {"small": hang, "middle": SLOW, "big": answer("sure", before=0.3 * WHOLE)}
     response, _ = await timed(engine(server, *ALL), timeout=WHOLE)
     assert response.text == "sure"  # the reference's, though another was faster
-    assert [(body["model"], body.get("n", 1)) for body in server.requests[1:]] == [
-        ("middle", 1),
-        ("big", 1),
-    ]
+    asked = [(body["model"], body.get("n", 1)) for body in server.requests[1:]]
+    assert sorted(asked) == [("big", 1), ("middle", 1)]  # side by side
     assert any("everyone else" in why for why in response.degraded)
 
 
