@@ -108,7 +108,9 @@ def _files(folder: Path) -> tuple[bytes, bytes]:
 
 
 def _digest(graph: bytes, tokenizer: bytes) -> str:
-    return hashlib.sha256(graph + tokenizer).hexdigest()
+    both = hashlib.sha256(graph)
+    both.update(tokenizer)  # not joined: a graph may have 2 GiB
+    return both.hexdigest()
 
 
 def _read(path: Path) -> bytes:

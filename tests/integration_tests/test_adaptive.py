@@ -216,7 +216,7 @@ async def test_cancelled_between_waves(engine: BestRoute, chat_server: ChatServe
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 2)
     await asyncio.sleep(0.2)
     assert len(chat_server.requests) == 2
 
@@ -254,7 +254,7 @@ async def test_cancelled_amid_a_wave_nothing_goes_on(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 1
     await asyncio.sleep(0.1)
     left = [each for each in asyncio.all_tasks() - before if "worker" not in repr(each)]
     assert not left  # but LiteLLM's own worker

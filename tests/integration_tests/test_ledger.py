@@ -495,5 +495,5 @@ def test_a_row_takes_a_few_milliseconds_at_most(pool: ModelPool, path: Path) -> 
         began = time.perf_counter()
         ledger._writer.add(entry).result()
         took.append(time.perf_counter() - began)
-    assert min(took) < 0.01  # others may be at work on the machine
+    assert sorted(took)[25] < 0.01
     assert len(rows(path)) == 51

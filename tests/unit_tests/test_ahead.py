@@ -109,7 +109,7 @@ async def test_what_was_begun_in_vain_is_cancelled_and_its_prompt_paid(
     before = len(asyncio.all_tasks())
     began = time.monotonic()
     response = await router.acomplete("hello " * 100)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 3
     assert response.text == "by small"
     assert any("in vain" in each for each in response.degraded)
     (call,) = (each for each in response.calls if each.model == "big")
@@ -144,7 +144,7 @@ async def test_leaving_cancels_what_was_begun(chat_server: ChatServer) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 1
 
 
 async def test_a_second_wave_does_not_wait_for_what_goes_on(chat_server: ChatServer) -> None:
@@ -153,6 +153,6 @@ async def test_a_second_wave_does_not_wait_for_what_goes_on(chat_server: ChatSer
     await router.warmup()
     began = time.monotonic()
     response = await router.acomplete("hi")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 3
     assert response.text == "by small"
     assert asked(chat_server) == {"small": 2, "big": 1}

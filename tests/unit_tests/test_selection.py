@@ -178,7 +178,7 @@ async def test_whatever_a_reward_model_does_a_sample_is_selected_in_time(fault: 
     began = time.monotonic()
     selection = await selector.select("q", samples, {}, until=began + 0.1)
     END.set()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5
     assert selection.winner == 1
     assert "FunctionReward failed" in (selection.degraded or "")
     assert [sample.score for sample in selection.samples] == [None] * 3
@@ -203,7 +203,7 @@ async def test_a_faulty_reward_model_costs_a_routed_call_neither_its_answer_nor_
     began = time.monotonic()
     response = await engine.acomplete("6 times 7?", timeout=2)
     END.set()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 6
     assert response.text == "42"
     assert any("FunctionReward failed" in each for each in response.degraded)
     assert response.cost == pytest.approx(sum(call.cost or 0 for call in response.calls))

@@ -320,4 +320,4 @@ async def test_together_ends_the_others_when_one_raises() -> None:
 
     with pytest.raises(KeyError):
         await together([endless(), fail()])
-    await asyncio.wait_for(cancelled.wait(), 60)
+    await asyncio.wait_for(cancelled.wait(), 10)

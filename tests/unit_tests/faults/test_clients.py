@@ -75,10 +75,10 @@ async def test_a_client_that_cannot_be_cancelled_is_not_waited_for(
     try:
         with pytest.raises(DeadlineError):
             called = answered(router, model="small", timeout=0.3, streaming=streaming)
-            await asyncio.wait_for(called, 60)
+            await asyncio.wait_for(called, 8)
     finally:
         client.leave.set()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 4
     await asyncio.sleep(0.05)
 
 

@@ -32,7 +32,7 @@ from tests.unit_tests.faults.engines import answered, engine, pool
 from tests.unit_tests.test_engine import Fixed
 
 WHOLE = 2.0
-SLACK = 3.0  # the machine may be busy
+SLACK = 0.5  # the machine may be busy
 ALL = ("small", "middle", "big")
 SLOW = answer(before=0.25 * WHOLE)
 
@@ -90,7 +90,7 @@ async def test_threads_that_are_all_taken_hold_up_no_plan(server: FaultServer) -
     await asyncio.sleep(0)
     events = router.aevents("hi")
     try:
-        await asyncio.wait_for(anext(events), 30)  # what was decided
+        await asyncio.wait_for(anext(events), 5)  # what was decided
     finally:
         leave.set()
         await events.aclose()
@@ -145,7 +145,7 @@ async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(server: Faul
     server.script = {"small": status(429, headers={"Retry-After": "30"})}
     response, lasted = await timed(engine(server), timeout=20.0)
     assert response.model == "big"
-    assert lasted < 10
+    assert lasted < 1.0
 
 
 async def test_the_reference_is_waited_for_to_the_end(server: FaultServer) -> None:
@@ -229,7 +229,7 @@ async def test_a_call_is_sent_what_is_left(server: FaultServer) -> None:
     response = await BestRoute(models, policy=FixedArm("small:1")).acomplete("hi", timeout=10)
     assert response.model == "big"
     assert given == sorted(given, reverse=True)
-    assert 5 < given[0] <= 10
+    assert 9.7 < given[0] <= 10
     assert given[1] <= given[0] - 0.2
 
 

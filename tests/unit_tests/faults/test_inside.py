@@ -74,7 +74,7 @@ async def test_a_router_that_cannot_be_relied_on(says: Any, door: str, server: F
     if door == "route":
         decision = router.route("hi")
     else:
-        response = await asyncio.wait_for(router.acomplete("hi"), 60)
+        response = await asyncio.wait_for(router.acomplete("hi"), 10)
         decision = response.decision
         assert response.model == "big"
         assert "the router failed" in response.degraded[0]
@@ -147,7 +147,7 @@ class Says(RewardModel):
 )
 async def test_a_reward_model_that_cannot_be_relied_on(says: Any, server: FaultServer) -> None:
     server.script = {"small": answer("a", "b", "b")}
-    response = await asyncio.wait_for(engine(server, reward=Says(says)).acomplete("hi"), 60)
+    response = await asyncio.wait_for(engine(server, reward=Says(says)).acomplete("hi"), 10)
     assert response.text == "b"  # the most frequent
     assert len(response.samples) == 3
     assert any("Says" in why for why in response.degraded)

@@ -45,7 +45,7 @@ async def test_async_calls_run_side_by_side() -> None:
     waiting = asyncio.Barrier(len(RESPONSES))
 
     async def meet(query: str, response: str) -> float:
-        await asyncio.wait_for(waiting.wait(), 60)
+        await asyncio.wait_for(waiting.wait(), 5)
         return 1.0
 
     assert (await FunctionReward(meet).ascore("q", RESPONSES)).tolist() == [1, 1, 1]
